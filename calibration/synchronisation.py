@@ -1,0 +1,196 @@
+"""When each camera exposes its frames, relative to the rig's common clock."""
+
+from __future__ import annotations
+
+import difflib
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.errors import CalibrationError, SettingsError
+
+Array = NDArray[np.float64]
+
+
+class SynchronisationMethod(enum.StrEnum):
+    """Where the cameras' times come from.
+
+    GENLOCKED: all cameras expose together.
+    GIVEN: the user states each camera's offset.
+    """
+
+    GENLOCKED = "genlocked"
+    GIVEN = "given"
+
+
+class CameraRefinement(enum.StrEnum):
+    """Whether cameras that were nudged after calibration are turned back.
+
+    AUTO: where the take itself shows it beyond doubt. ON: whatever the evidence. OFF: never.
+    """
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class SynchronisationSettings:
+    """How the cameras' times are found, and whether their orientation is checked on the take."""
+
+    method: SynchronisationMethod = SynchronisationMethod.GENLOCKED
+    """Where the times come from."""
+    offsets_s: str = ""
+    """Method given: "camera=seconds, camera=seconds"; how much later than frame / fps on the common
+    clock a camera exposes its frames. Cameras that are not named have offset 0."""
+    refine_cameras: CameraRefinement = CameraRefinement.AUTO
+    """Turn cameras back that were nudged after calibration (a fraction of a degree), found from the people
+    in the take; what was done is logged with the error before and after."""
+
+    def __post_init__(self) -> None:
+        if self.refine_cameras not in list(CameraRefinement):
+            raise SettingsError(
+                "no such choice", expected=" | ".join(CameraRefinement), found=f"{self.refine_cameras}",
+                where="synchronise.refine_cameras",
+            )  # fmt: skip
+        object.__setattr__(self, "refine_cameras", CameraRefinement(self.refine_cameras))
+        if self.method not in list(SynchronisationMethod):
+            raise SettingsError(
+                "no such method", expected=" | ".join(SynchronisationMethod), found=f"{self.method}",
+                where="synchronise.method",
+            )  # fmt: skip
+        object.__setattr__(self, "method", SynchronisationMethod(self.method))
+        given = parse_offsets(self.offsets_s)
+        if self.method is SynchronisationMethod.GIVEN and not given:
+            raise SettingsError(
+                "no offsets are given", expected='e.g. "left=0.012, right=-0.004" (seconds)',
+                found=repr(self.offsets_s), where="synchronise.offsets_s",
+            )  # fmt: skip
+        if self.method is SynchronisationMethod.GENLOCKED and given:
+            raise SettingsError(
+                "offsets are given though the cameras are said to be genlocked",
+                where="synchronise.offsets_s",
+                hint='set synchronise.method = "given", or leave the offsets out',
+            )
+
+
+def parse_offsets(text: str) -> dict[str, float]:
+    """Offsets in seconds by camera name, from "camera=seconds, ...".
+
+    Raises
+    ------
+    SettingsError
+        Text of another form, or a camera named twice.
+    """
+    out: dict[str, float] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, number = (s.strip() for s in item.rpartition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            value = float("nan")
+        if not name or not np.isfinite(value) or name in out:
+            raise SettingsError(
+                "cannot be read as offsets", expected='"camera=seconds, camera=seconds"', found=repr(item),
+                where="synchronise.offsets_s",
+            )  # fmt: skip
+        out[name] = value
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class TimeModel:
+    """When frames are exposed: camera v's frame f at (1 + drift[v]) f / fps + offset_s[v].
+
+    Attributes
+    ----------
+    cameras : tuple of str
+    offset_s : float64 [V]
+        Seconds on the common clock; positive: the camera is late.
+    drift : float64 [V]
+        Relative excess length of the camera's second, dimensionless (1e-5 = 10 ppm).
+    offset_std_s : float64 [V]
+        Standard deviation of the offset, seconds; NaN where not known.
+    method : str
+        How this is known, in words.
+
+    Raises
+    ------
+    CalibrationError
+        Shapes that do not fit, non-finite offsets, or a drift of more than 10 %.
+    """
+
+    cameras: tuple[str, ...]
+    offset_s: Array
+    drift: Array
+    offset_std_s: Array
+    method: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cameras", tuple(self.cameras))
+        for name in ("offset_s", "drift", "offset_std_s"):
+            value = np.array(getattr(self, name), dtype=np.float64)
+            if value.shape != (len(self.cameras),):
+                raise CalibrationError(
+                    f"{name} does not fit the cameras", expected=f"{len(self.cameras)} numbers",
+                    found=f"shape {value.shape}", where="TimeModel",
+                )  # fmt: skip
+            value.flags.writeable = False
+            object.__setattr__(self, name, value)
+        if not (np.isfinite(self.offset_s).all() and (np.abs(self.drift) < 0.1).all()):
+            raise CalibrationError(
+                "times that no camera has", expected="finite offsets, drift below 10 %",
+                found=f"offsets {self.offset_s}, drift {self.drift}", where="TimeModel",
+            )  # fmt: skip
+
+    @staticmethod
+    def genlocked(cameras: Sequence[str]) -> TimeModel:
+        """All cameras expose together."""
+        zero = np.zeros(len(cameras))
+        return TimeModel(tuple(cameras), zero, zero, zero, "genlocked: stated, not measured")
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether all cameras expose at the common times."""
+        return not (self.offset_s.any() or self.drift.any())
+
+    def exposure_times(self, camera: int, frames: Array, fps: float) -> Array:
+        """Seconds on the common clock of a camera's frame numbers (may be fractional)."""
+        return (1 + self.drift[camera]) * np.asarray(frames, np.float64) / fps + self.offset_s[camera]
+
+    def frames_at(self, camera: int, times: Array, fps: float) -> Array:
+        """Fractional frame numbers of a camera at times (seconds) of the common clock."""
+        return (np.asarray(times, np.float64) - self.offset_s[camera]) / (1 + self.drift[camera]) * fps
+
+
+def synchronise(cameras: Sequence[str], settings: SynchronisationSettings) -> TimeModel:
+    """The cameras' times, as the settings state them.
+
+    Parameters
+    ----------
+    cameras : sequence of str
+        Names, in the order of the keypoints' views.
+    settings : SynchronisationSettings
+
+    Raises
+    ------
+    SettingsError
+        An offset for a camera that does not exist.
+    """
+    if settings.method is SynchronisationMethod.GENLOCKED:
+        return TimeModel.genlocked(cameras)
+    given = parse_offsets(settings.offsets_s)
+    for name in given:
+        if name not in cameras:
+            near = difflib.get_close_matches(name, cameras, n=1)
+            raise SettingsError(
+                f"an offset for camera {name!r}, which is not there", expected=f"one of {', '.join(cameras)}",
+                where="synchronise.offsets_s", hint=f"did you mean {near[0]!r}?" if near else None,
+            )  # fmt: skip
+    offsets = np.array([given.get(name, 0.0) for name in cameras])
+    return TimeModel(
+        tuple(cameras), offsets, np.zeros(len(offsets)), np.full(len(offsets), np.nan), "given by the user"
+    )
