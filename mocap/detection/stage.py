@@ -1,0 +1,95 @@
+"""The detection stage: one view's video to 2D keypoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mocap.detection.detector import Detector, make_detector
+from mocap.detection.settings import DetectionSettings
+from mocap.errors import VideoError
+from mocap.types import Keypoints2D
+from mocap.video import probe, read_frames
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+
+def detect_video(
+    path: Path | str,
+    settings: DetectionSettings,
+    device: torch.device,
+    frames: range | None = None,
+    progress: Callable[[int], None] | None = None,
+    *,
+    camera: str | None = None,
+    detector: Detector | None = None,
+) -> Keypoints2D:
+    """Find the people in a video or a part of it.
+
+    Parameters
+    ----------
+    path : Path or str
+    settings : DetectionSettings
+    device : torch.device
+        Where the networks run (`mocap.devices.resolve_device`).
+    frames : range, optional
+        Consecutive frame numbers; all frames of the video by default.
+    progress : callable, optional
+        Called with the number of frames just done.
+    camera : str, optional
+        Name of the view; the file's name without extension by default.
+    detector : Detector, optional
+        One made before by `make_detector` with these settings, to load the networks only once.
+
+    Returns
+    -------
+    Keypoints2D
+        One view, with as many person slots as were needed (at least one, all NaN when nobody was found).
+
+    Raises
+    ------
+    VideoError
+        The video is missing, damaged, or does not have these frames.
+    WeightsError
+        The network's weights are missing and cannot be fetched.
+    """
+    info = probe(path)
+    frames = range(info.n_frames) if frames is None else frames
+    if frames.step != 1 or len(frames) == 0:
+        found = f"{frames}"
+        raise VideoError(
+            "frames to detect in are not consecutive", expected="range(a, b)", found=found, where=str(path)
+        )
+    detector = make_detector(settings, device) if detector is None else detector
+    detector.start(info.fps)
+    parts = []
+    for batch in read_frames(path, frames.start, frames.stop, settings.batch_frames):
+        parts.append(detector.detect(batch))
+        if progress is not None:
+            progress(len(batch))
+    keypoints = np.concatenate([p.keypoints for p in parts])
+    people = _slots_used(keypoints)
+    if not np.isfinite(keypoints).any():
+        log.warning("%s: nobody was found in frames %d..%d", path, frames.start, frames.stop - 1)
+    return Keypoints2D(
+        keypoints=keypoints[None, :, :people],
+        confidence=np.concatenate([p.confidence for p in parts])[None, :, :people],
+        uncertainty=np.concatenate([p.uncertainty for p in parts])[None, :, :people],
+        frames=np.arange(frames.start, frames.stop),
+        cameras=(camera if camera is not None else Path(path).stem,),
+        joint_names=detector.skeleton.joints,
+        fps=info.fps,
+    )
+
+
+def _slots_used(keypoints: np.ndarray) -> int:
+    """Number of slots up to the last one with anybody in it, at least one; keypoints [T, P, J, 2]."""
+    used = np.flatnonzero(np.isfinite(keypoints).any((0, 2, 3)))
+    return int(used[-1]) + 1 if len(used) else 1

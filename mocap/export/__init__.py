@@ -1,0 +1,23 @@
+"""Results in the files that other programs open.
+
+`settings` imports no SciPy; the rest is loaded when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mocap.export.settings import CsvLayout, ExportFormat, ExportSettings, LengthUnit
+
+if TYPE_CHECKING:
+    from mocap.export.dispatch import export_result
+
+__all__ = ["CsvLayout", "ExportFormat", "ExportSettings", "LengthUnit", "export_result"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "export_result":
+        from mocap.export.dispatch import export_result
+
+        return export_result
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,301 @@
+"""The most probable trajectory given every sample's covariance and a smoothness learnt from it.
+
+Model of one joint's trajectory x (an unbroken run of N samples at spacing dt):
+
+- observation: y_t - x_t is normal with the sample's own covariance Sigma_t, or, at a rate learnt
+  per joint, an outlier that is thirty times as wide: a sample that contradicts its neighbours loses
+  its weight. The first steps use a Student-t instead, which cannot lock on to outliers;
+- motion: white noise in the second derivative, whose level follows the activity of the joint and
+  of those it is linked to (`mocap.filtering.motion`);
+- bones: the distance of linked joints is constant up to a spread, both learnt from the take
+  (`mocap.filtering.bones`).
+
+Levels, activities and weights are learnt with the posterior covariance of x taken into account (so
+that smooth noise is not taken for motion): every step is one banded solve per joint, linear in
+time. The Student-t is a scale mixture of normals (Lange, Little & Taylor, JASA 84, 1989).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mocap.filtering.banded import assemble, cholesky, inverse_band, solve
+from mocap.filtering.gaps import Mask, runs
+from mocap.filtering.motion import first_activity, learn_activity, settle_activity
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ORDER = 2
+"""Order of the difference that is noise: 2, the acceleration. Order 3 follows outliers too readily."""
+
+# Degrees of freedom of the observations' tails while the trajectory is still far from settled. In
+# these first steps the local level is a median over samples enough to outnumber those that one
+# outlier touches; a mean would follow the outlier.
+_TAIL = 6.0
+_SETTLING = 8
+_STEPS = 12
+# An outlier's standard deviation is this many times that of its covariance.
+_OUTLIER_SCALE = 30.0
+_FIRST_OUTLIER_RATE = 0.02
+# Half width of "local" in time, seconds.
+_LOCAL_S = 0.08
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Everything that is known of S series of N samples, updated in place.
+
+    Attributes
+    ----------
+    y, information : float64 [S, N, 3] m, [S, N, 3, 3] m^-2
+        Observations and the inverse of their covariance; 0 where there is none.
+    present : bool [S, N]
+    spans : list of int [R, 2]
+        Per series the runs that are smoothed.
+    dt : float64 [N]
+    parts : list of slice
+    x, covariance : float64 [S, N, 3] m, [S, N, 3, 3] m2
+    weight : float64 [S, N]
+        Of the observations, against outliers.
+    square, variance : float64 [S, N]
+        See `learn_activity`.
+    level, outlier_rate : float64 [S]
+    activity : float64 [S, N]
+    """
+
+    y: Array
+    information: Array
+    present: Mask
+    spans: list[Ints]
+    dt: Array
+    parts: list[slice]
+    x: Array
+    covariance: Array
+    weight: Array
+    square: Array
+    variance: Array
+    level: Array
+    outlier_rate: Array
+    activity: Array
+
+
+def smooth(
+    positions: Array, covariance: Array, valid: Mask, present: Mask, row_dt: Array, part: Ints,
+    bones: Ints | None = None, joints: int | None = None, hold_lengths: bool = True,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Smooth every unbroken run of every series; gaps inside runs are estimated.
+
+    Parameters
+    ----------
+    positions : float64 [N, S, 3] m
+    covariance : float64 [N, S, 3, 3] m2
+        Of the valid samples.
+    valid, present : bool [N, S]
+        Observed samples, and samples that belong to a run (gaps to fill count).
+    row_dt : float64 [N]
+        Spacing of the samples, seconds.
+    part : int [N]
+        Continuous part of the recording; runs do not cross from one to the next.
+    bones : int [B, 2], optional
+        Linked joints of a person: they move and rest together, and their distance is nearly constant.
+    joints : int, optional
+        Joints of a person; S is persons x joints. All series unless given.
+    hold_lengths : bool
+        Whether use is made of the distances.
+
+    Returns
+    -------
+    positions, covariance
+        NaN outside runs. Runs of no more than ORDER samples stay as they are.
+    """
+    joints = joints or positions.shape[1]
+    state = _start(positions, covariance, valid, present, row_dt, part)
+    links = np.eye(joints)
+    if bones is not None and len(bones):
+        links[bones[:, 0], bones[:, 1]] = links[bones[:, 1], bones[:, 0]] = 1
+    _learn(state, links)
+    if hold_lengths and bones is not None and len(bones):
+        from mocap.filtering.bones import hold_bones
+
+        hold_bones(state, bones, joints)
+    x, cov = np.swapaxes(state.x, 0, 1), np.swapaxes(state.covariance, 0, 1)
+    return np.where(present[..., None], x, np.nan), np.where(present[..., None, None], cov, np.nan)
+
+
+def difference_coefficients(order: int) -> Array:
+    """Coefficients of the difference of an order: 1, -2, 1 for the second."""
+    out = np.ones(1)
+    for _ in range(order):
+        out = np.convolve(out, [-1.0, 1.0])
+    return out
+
+
+def _start(positions: Array, covariance: Array, valid: Mask, present: Mask, row_dt: Array, part: Ints) -> State:
+    N, S = present.shape
+    y = np.ascontiguousarray(np.swapaxes(np.nan_to_num(positions), 0, 1))
+    cov = np.ascontiguousarray(np.swapaxes(np.nan_to_num(covariance), 0, 1))
+    # The floor of 0.1 mm keeps the equations regular.
+    information = np.where(valid.T[..., None, None], np.linalg.inv(cov + 1e-8 * np.eye(3)), 0.0)
+    ends = np.concatenate([[0], np.flatnonzero(np.diff(part)) + 1, [N]])
+    parts = [slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    spans: list[list[tuple[int, int]]] = [[] for _ in range(S)]
+    for rows in parts:
+        for a, b, series in runs(present[rows]):
+            for s in series.tolist() if b - a > ORDER else ():
+                spans[s].append((rows.start + a, rows.start + b))
+    state = State(
+        y=y, information=information, present=np.ascontiguousarray(present.T),
+        spans=[np.array(sorted(s), np.int64).reshape(-1, 2) for s in spans], dt=row_dt, parts=parts, x=y.copy(),
+        covariance=cov, weight=np.ones((S, N)), square=np.zeros((S, N)), variance=np.zeros((S, N)),
+        level=np.ones(S), outlier_rate=np.zeros(S), activity=np.ones((S, N)),
+    )  # fmt: skip
+    noise, half, c = np.trace(cov, axis1=-2, axis2=-1), _settling_half(row_dt), difference_coefficients(ORDER)
+    energy = np.zeros(N)
+    for s in range(S):
+        if len(state.spans[s]):
+            state.level[s] = first_activity(
+                y[s], noise[s], state.spans[s], row_dt, half, c, energy, state.activity[s]
+            )  # fmt: skip
+    return state
+
+
+def _settling_half(dt: Array) -> Ints:
+    return np.maximum(3 * ORDER, np.round(_LOCAL_S / dt)).astype(np.int64)
+
+
+def _learn(state: State, links: Array) -> None:
+    """Alternate between trajectories and what is to be learnt about them."""
+    S, N = state.present.shape
+    measured = np.zeros((S, N), bool)
+    for s, spans in enumerate(state.spans):
+        for a, b in spans:
+            measured[s, a : b - ORDER] = True
+    half = _settling_half(state.dt)
+    for step in range(_STEPS):
+        if step == _SETTLING:
+            state.outlier_rate[:] = _FIRST_OUTLIER_RATE
+        for s, spans in enumerate(state.spans):
+            if not len(spans):
+                continue
+            update(state, s)
+            if step + 1 < _SETTLING:
+                state.level[s] = settle_activity(
+                    state.square[s], state.variance[s], spans, half, ORDER, state.level[s], state.activity[s]
+                )  # fmt: skip
+        if step + 1 >= _SETTLING:
+            window = _LOCAL_S / float(np.median(state.dt))
+            learn_activity(
+                state.square, state.variance, measured, state.level, state.activity, window, state.parts, links
+            )  # fmt: skip
+
+
+def update(state: State, s: int, information: Array | None = None, right: Array | None = None) -> None:
+    """Trajectory, covariance and weights of series s, in place; with what others say about it.
+
+    `information` [N, 3, 3] and `right` [N, 3] (information times position) come from other series.
+    """
+    weighted = state.information[s] * state.weight[s][:, None, None]
+    told = np.einsum("tij,tj->ti", weighted, state.y[s])
+    if information is not None and right is not None:
+        weighted, told = weighted + information, told + right
+    x, covariance = state.x[s], state.covariance[s]
+    solve_series(
+        weighted, told, state.spans[s], state.dt, state.level[s] * state.activity[s], difference_coefficients(ORDER),
+        x, covariance, state.square[s], state.variance[s],
+    )  # fmt: skip
+    rate = float(state.outlier_rate[s])
+    outliers, samples = _weigh(state.y[s], x, covariance, state.information[s], state.weight[s], rate)
+    if rate > 0:
+        state.outlier_rate[s] = min(max((outliers + 1) / (samples + 50), 1e-3), 0.3)
+
+
+@njit(cache=True)  # type: ignore[misc]
+def solve_series(
+    information: Array, right: Array, spans: Ints, dt: Array, noise: Array, coefficients: Array, x: Array,
+    covariance: Array, square: Array, variance: Array,
+) -> None:  # fmt: skip
+    """Posterior of one series, run by run, into the last four arguments.
+
+    Parameters
+    ----------
+    information, right : float64 [N, 3, 3], [N, 3]
+        Of the samples: inverse covariance, and that times the position.
+    spans : int [R, 2]
+    dt, noise : float64 [N]
+        Spacing, and power of the motion's noise.
+    coefficients : float64 [d + 1]
+    """
+    d = len(coefficients) - 1
+    longest = 0
+    for r in range(len(spans)):
+        longest = max(longest, spans[r, 1] - spans[r, 0])
+    band_memory, inverse_memory = np.empty((3 * longest, 3 * d + 1)), np.empty((3 * longest, 3 * d + 1))
+    for r in range(len(spans)):
+        a, b = spans[r, 0], spans[r, 1]
+        m = b - a
+        band, inverse = band_memory[: 3 * m], inverse_memory[: 3 * m]
+        scale = dt[a] ** (2 * d - 1)
+        assemble(information[a:b], 1 / (scale * noise[a : b - d]), coefficients, band)
+        flat = right[a:b].copy().reshape(3 * m)
+        cholesky(band)
+        solve(band, flat)
+        inverse_band(band, inverse)
+        x[a:b] = flat.reshape(m, 3)
+        for t in range(m):
+            for i in range(3):
+                for j in range(i + 1):
+                    covariance[a + t, i, j] = covariance[a + t, j, i] = inverse[3 * t + i, i - j]
+        _differences(x[a:b], inverse, coefficients, scale, square[a:b], variance[a:b])
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _weigh(
+    y: Array, x: Array, covariance: Array, information: Array, weight: Array, outlier_rate: float
+) -> tuple[float, int]:
+    """Expected precision of every sample over its nominal one; returns expected outliers and samples.
+
+    A rate of zero asks for the Student-t.
+    """
+    wide = _OUTLIER_SCALE**2
+    outliers, samples = 0.0, 0
+    for t in range(len(y)):
+        distance = 0.0
+        trace = 0.0
+        for i in range(3):
+            trace += information[t, i, i]
+            for j in range(3):
+                off = (y[t, i] - x[t, i]) * (y[t, j] - x[t, j]) + covariance[t, i, j]
+                distance += information[t, i, j] * off
+        if trace == 0.0:
+            continue
+        samples += 1
+        if outlier_rate == 0.0:
+            weight[t] = (_TAIL + 3) / (_TAIL + distance)
+            continue
+        odds = outlier_rate / (1 - outlier_rate) * wide**-1.5 * np.exp(0.5 * min(distance * (1 - 1 / wide), 600.0))
+        outlier = odds / (1 + odds)
+        weight[t] = 1 - outlier + outlier / wide
+        outliers += outlier
+    return outliers, samples
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _differences(x: Array, inverse: Array, coefficients: Array, scale: float, square: Array, variance: Array) -> None:
+    """Squared difference at the posterior mean, and its variance, summed over axes, over `scale`."""
+    d = len(coefficients) - 1
+    for k in range(len(x) - d):
+        total, spread = 0.0, 0.0
+        for i in range(3):
+            s = 0.0
+            for a in range(d + 1):
+                s += coefficients[a] * x[k + a, i]
+                for b in range(a + 1):
+                    twice = 1.0 if a == b else 2.0
+                    spread += twice * coefficients[a] * coefficients[b] * inverse[3 * (k + a) + i, 3 * (a - b)]
+            total += s * s
+        square[k], variance[k] = total / scale, spread / scale

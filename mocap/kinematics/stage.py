@@ -1,0 +1,129 @@
+"""The solve stage: joint positions to the motion of a skeleton with constant bone lengths."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mocap.errors import StageError
+from mocap.kinematics.forward import joint_positions
+from mocap.kinematics.humanoid import BONES, NAMES, PARENTS
+from mocap.kinematics.landmarks import landmarks
+from mocap.kinematics.lengths import body_lengths
+from mocap.kinematics.pose import PoseSolver
+from mocap.kinematics.rotations import continuous_quaternions
+from mocap.kinematics.settings import SolveSettings
+from mocap.kinematics.torso import completed_torso, mirrored_side, seen_enough
+from mocap.timeline import segments
+from mocap.types import SkeletalMotion, Trajectories3D
+
+_log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+
+# Jumps of more than this many seconds part a take: nothing is interpolated across them.
+_MAX_JUMP_S = 1.0
+
+_LIMBS = ("Arm", "Leg")
+
+
+def solve_motion(trajectories: Trajectories3D, settings: SolveSettings) -> SkeletalMotion:
+    """The motion of a humanoid skeleton (`humanoid.BONES`) that fits the trajectories.
+
+    Parameters
+    ----------
+    trajectories : Trajectories3D
+        Best filtered; of any known skeleton.
+    settings : SolveSettings
+
+    Returns
+    -------
+    SkeletalMotion
+        Without NaN. Per bone and frame `source` is the least direct source of the landmarks that
+        determine it; INTERPOLATED where the rotation was interpolated or held through a gap, and
+        MISSING where nothing tells it (rest rotation, or held from another part of the take).
+        Persons of whom neither hips nor shoulders were seen for `min_frames` are left out.
+
+    Raises
+    ------
+    StageError
+        Nobody was seen well enough.
+    DataError
+        The joint names belong to no known skeleton.
+    """
+    parts = segments(trajectories.frames, max_gap=int(_MAX_JUMP_S * trajectories.fps))
+    part = np.repeat(np.arange(len(parts)), [s.stop - s.start for s in parts])
+    sigma = settings.twist_window_s * trajectories.fps
+    solved: list[tuple[int, PoseSolver]] = []
+    for person in range(trajectories.positions.shape[1]):
+        points = landmarks(trajectories, person)
+        lengths = body_lengths(points, symmetric=settings.symmetric)
+        points = mirrored_side(points, lengths, parts, sigma)
+        if not seen_enough(points, settings.min_frames):
+            _log.warning(
+                "person %d is left out of the solve: neither hips nor shoulders are seen in %d frames",
+                trajectories.person_ids[person],
+                settings.min_frames,
+            )
+            continue
+        solver = PoseSolver(completed_torso(points, lengths, settings.min_frames), lengths.offsets(), part, sigma)
+        solver.solve()
+        _tell_unseen(int(trajectories.person_ids[person]), solver)
+        solved.append((person, solver))
+    if not solved:
+        raise StageError(
+            "nobody is seen well enough for a skeleton",
+            expected=f"hips or shoulders in {settings.min_frames} frames of at least one person",
+            found=f"{trajectories.positions.shape[1]} persons, none with them",
+            where="solve",
+            hint="look at the detections (mocap view), or lower solve.min_frames",
+        )
+    motion = _motion(trajectories, solved)
+    error = fit_error(motion, trajectories)
+    if np.isfinite(error).any():
+        _log.info("solved %d persons; joints fit within %.1f mm on average", len(solved), 1e3 * np.nanmean(error))
+    return motion
+
+
+def fit_error(motion: SkeletalMotion, trajectories: Trajectories3D) -> Array:
+    """Distance of the motion's joints to the landmarks they stand for.
+
+    Returns
+    -------
+    float64 [T, P, B], metres
+        NaN for bones without a landmark and where the landmark was not seen. Persons as in `motion`.
+    """
+    reached = joint_positions(motion)
+    out = np.full(reached.shape[:-1], np.nan)
+    rows = {int(i): r for r, i in enumerate(trajectories.person_ids)}
+    for p, person in enumerate(motion.person_ids):
+        points = landmarks(trajectories, rows[int(person)])
+        for b, bone in enumerate(BONES):
+            if bone.landmark:
+                out[:, p, b] = np.linalg.norm(reached[:, p, b] - points[bone.landmark], axis=-1)
+    return out
+
+
+def _motion(trajectories: Trajectories3D, solved: list[tuple[int, PoseSolver]]) -> SkeletalMotion:
+    solvers = [s for _, s in solved]
+    quaternions = [[continuous_quaternions(R) for R in s.local] for s in solvers]
+    return SkeletalMotion(
+        offsets=np.stack([s.offsets for s in solvers]),
+        rotations=np.array(quaternions).transpose(2, 0, 1, 3),
+        root_positions=np.stack([s.at[0] for s in solvers], 1),
+        source=np.stack([s.source for s in solvers], 1),
+        parents=PARENTS,
+        person_ids=trajectories.person_ids[[p for p, _ in solved]],
+        frames=trajectories.frames,
+        joint_names=NAMES,
+        fps=trajectories.fps,
+    )
+
+
+def _tell_unseen(person: int, solver: PoseSolver) -> None:
+    """Warn of limbs that keep their rest pose because nothing of them was seen."""
+    unseen = [n for b, n in enumerate(NAMES) if n.endswith(_LIMBS) and not solver.source[:, b].any()]
+    if unseen:
+        _log.warning("person %d: never seen and left in the rest pose: %s", person, ", ".join(unseen))

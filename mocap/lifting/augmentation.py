@@ -1,0 +1,253 @@
+"""Endless training windows: people, cameras and 2D errors drawn at random, on the training device."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mocap.lifting.dataset import FREE_BONES, Motion, bone_statistics, tree_sums
+from mocap.lifting.settings import TrainingSettings
+from mocap.skeleton import H36M_17
+
+_LEGS = 6  # the first six of the 16 bones
+_FOCAL = 1146.0  # px; only to state 2D errors in pixels of a camera like Human3.6M's, 5 m away
+_DISTANCE = 5.0
+
+# Range of the logarithm of each free bone over its mean, for people and skeletons of any proportions.
+_BROAD = (
+    (-0.8, 0.25), (-0.15, 0.15), (-0.15, 0.15), (-0.25, 0.2), (-0.3, 0.2),
+    (-0.8, 0.3), (-0.3, 0.6), (-0.5, 0.25), (-0.2, 0.2), (-0.2, 0.2),
+)  # fmt: skip
+
+# Joints that go missing together: limbs, legs (desk, crowd), upper body, head.
+_PARTS = ((2, 3), (5, 6), (12, 13), (15, 16), (1, 2, 3, 4, 5, 6), (9, 10), (11, 12, 13), (14, 15, 16))
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A batch of training windows.
+
+    Attributes
+    ----------
+    rays : float32 [B, W, 17, 2]
+        Undistorted x/z, y/z with 2D errors; 0 where missing.
+    confidence : float32 [B, W, 17]
+    bones : float32 [B, 16]
+        Bone lengths as measured, metres.
+    bones_known : bool [B]
+    positions : float32 [B, 17, 3]
+        Truth of the middle frame: metres, camera axes, relative to the pelvis.
+    root : float32 [B, 3]
+        The pelvis in the middle frame, camera axes, metres.
+    """
+
+    rays: Tensor
+    confidence: Tensor
+    bones: Tensor
+    bones_known: Tensor
+    positions: Tensor
+    root: Tensor
+
+
+def _rotation_z(angle: Tensor) -> Tensor:
+    c, s, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
+    return torch.stack([c, -s, zero, s, c, zero, zero, zero, zero + 1], -1).reshape(*angle.shape, 3, 3)
+
+
+class WindowSampler:
+    """Draws windows from motion.
+
+    Parameters
+    ----------
+    motion : Motion
+    cameras : (R [C,3,3], t [C,3] m), optional
+        Real cameras; random ones only when None.
+    settings : TrainingSettings
+    window : int
+        Frames per window (odd).
+    device : torch.device
+    """
+
+    def __init__(
+        self,
+        motion: Motion,
+        cameras: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+        settings: TrainingSettings,
+        window: int,
+        device: torch.device,
+    ) -> None:
+        self.window, self.settings, self.device = window, settings, device
+        self.directions = torch.as_tensor(motion.directions, device=device).reshape(-1, 48)
+        self.roots = torch.as_tensor(motion.roots, device=device)
+        self.cameras = None if cameras is None else tuple(torch.as_tensor(c, device=device) for c in cameras)
+        sequence = np.repeat(np.arange(len(motion.starts)), motion.counts)
+        self.first = torch.as_tensor(motion.starts[sequence], device=device)
+        self.last = torch.as_tensor((motion.starts + motion.counts - 1)[sequence], device=device)
+        subjects = np.array(motion.subjects)[sequence]
+        _, inverse, frames = np.unique(subjects, return_inverse=True, return_counts=True)
+        # People with few recordings weigh more than their frames, but are not repeated endlessly.
+        weights = (frames[inverse] / len(subjects)) ** -0.4
+        self.weights = torch.as_tensor(np.cumsum(weights) / weights.sum(), device=device)
+        mean, factor = bone_statistics(motion)
+        self.bone_mean, self.bone_factor = (torch.as_tensor(a, device=device) for a in (mean, factor))
+        self.free = torch.as_tensor(FREE_BONES, device=device)
+        self.broad = torch.tensor(_BROAD, device=device)
+        # One product takes all bones of a frame to its joints.
+        self.sums = torch.as_tensor(np.kron(tree_sums().T, np.eye(3, dtype=np.float32)), device=device)
+        self.swap = torch.as_tensor(H36M_17.mirror, device=device)
+        self.parts = torch.zeros(len(_PARTS), 17, device=device)
+        for row, part in enumerate(_PARTS):
+            self.parts[row, list(part)] = 1
+
+    def draw(self, batch: int, generator: torch.Generator) -> Windows:
+        """A batch; the same generator state gives the same batch."""
+        draw = _Draw(generator, self.device)
+        bones, root, outside = self._motion(batch, draw)
+        known = draw.uniform(batch) < 0.5
+        lengths = self._lengths(known, draw)
+        joints = (bones * lengths.repeat_interleave(3, -1)[:, None]).reshape(-1, 48) @ self.sums
+        joints = joints.reshape(batch, self.window, 17, 3)
+        half = batch // 2  # the batch is random, so mirroring its first half is random too
+        flip = torch.tensor([-1.0, 1.0, 1.0], device=self.device)
+        joints = torch.cat([joints[:half].index_select(2, self.swap) * flip, joints[half:]])
+        root = torch.cat([root[:half] * flip, root[half:]])
+        R, t, place = self._view(batch, root[:, self.window // 2, 2], draw)
+        path = root - root[:, self.window // 2, None] + place[:, None]
+        points = joints + path[:, :, None]
+        flat = torch.bmm(points.reshape(batch, -1, 3), R.transpose(1, 2)) + t[:, None]
+        camera = flat.reshape(batch, self.window, 17, 3)
+        middle = camera[:, self.window // 2]
+        rays = camera[..., :2] / camera[..., 2:].clamp_min(0.3)
+        rays, confidence = self._observe(rays, middle[:, 0, 2], draw)
+        confidence = confidence * (camera[..., 2] > 0.3) * ~outside[..., None]
+        rays = rays * (confidence > 0)[..., None]
+        wrong = draw.normal(batch, 10)[:, self.free] * 0.02 * (draw.uniform(batch, 1) < 0.3)
+        return Windows(rays, confidence, lengths * (1 + wrong), known, middle - middle[:, :1], middle[:, 0])
+
+    def _motion(self, batch: int, draw: _Draw) -> tuple[Tensor, Tensor, Tensor]:
+        """Bone directions [B, W, 48], pelvis [B, W, 3], frames outside the recording [B, W]."""
+        centre = torch.searchsorted(self.weights, draw.uniform(batch).double()).clamp_max(len(self.weights) - 1)
+        stride = torch.where(draw.uniform(batch) < 0.2, 2, 1)
+        steps = torch.arange(self.window, device=self.device) - self.window // 2
+        wanted = centre[:, None] + steps * stride[:, None]
+        frames = torch.minimum(torch.maximum(wanted, self.first[centre, None]), self.last[centre, None])
+        # Callers pad at the ends of a recording either way: by repeating or by leaving out.
+        outside = (wanted != frames) & (draw.uniform(batch) < 0.5)[:, None]
+        short = draw.uniform(batch) < 0.1
+        reach = (draw.uniform(batch) * (self.window // 2 + 1)).long()
+        outside |= (short[:, None]) & (steps.abs() > reach[:, None])
+        bones, root = self.directions[frames], self.roots[frames]
+        mixed = int(self.settings.mix * batch)
+        if mixed:
+            bones = self._mix(bones, mixed, draw)
+        return bones, root, outside
+
+    def _mix(self, bones: Tensor, count: int, draw: _Draw) -> Tensor:
+        """Give `count` windows, spread over the batch, the upper body of their neighbour."""
+        batch = len(bones)
+        rows = torch.arange(count, device=self.device) * batch // count
+        own, other = bones[rows], bones[(rows + 1 + int(draw.uniform(1).item() * (batch - 1))) % batch]
+        middle = self.window // 2
+        across = [b[:, middle, 0:2] - b[:, middle, 9:11] for b in (own, other)]  # towards the right hip
+        turn = torch.atan2(across[0][:, 1], across[0][:, 0]) - torch.atan2(across[1][:, 1], across[1][:, 0])
+        upper = other[..., 3 * _LEGS :].reshape(count, -1, 3)
+        turned = torch.bmm(upper, _rotation_z(turn).transpose(1, 2)).reshape(count, self.window, -1)
+        bones = bones.clone()
+        bones[rows] = torch.cat([own[..., : 3 * _LEGS], turned], -1)
+        return bones
+
+    def _lengths(self, known: Tensor, draw: _Draw) -> Tensor:
+        """Bone lengths [B, 16]: like those of the data; where known, half the time of any proportions.
+
+        Joint definitions differ (hip and neck joints of another skeleton may lie half as far from
+        the trunk's axis), and what is told need not be guessed.
+        """
+        batch = len(known)
+        plain = draw.normal(batch, 10) @ self.bone_factor.T
+        low, high = self.broad[:, 0], self.broad[:, 1]
+        broad = low + (high - low) * draw.uniform(batch, 10)
+        broad = broad + draw.normal(batch, 10) * 0.06 + draw.normal(batch, 1) * 0.12
+        wide = draw.uniform(batch) < torch.where(known, 0.5, 0.05)
+        return torch.exp(self.bone_mean + torch.where(wide[:, None], broad, plain))[:, self.free]
+
+    def _view(self, batch: int, height: Tensor, draw: _Draw) -> tuple[Tensor, Tensor, Tensor]:
+        """World to camera R [B,3,3], t [B,3]; where the person stands [B,3] in the middle frame."""
+        place = torch.cat([draw.normal(batch, 2).clamp(-2.5, 2.5), torch.zeros(batch, 1, device=self.device)], -1)
+        lift = torch.where(draw.uniform(batch) < 0.2, draw.uniform(batch) * 0.8 - 0.3, draw.normal(batch) * 0.03)
+        place[:, 2] = height + lift
+        R, t = self._random_cameras(place, draw)
+        if self.cameras is not None:
+            pick = (draw.uniform(batch) * len(self.cameras[0])).long()
+            real = draw.uniform(batch) < self.settings.real_cameras
+            R = torch.where(real[:, None, None], self.cameras[0][pick], R)
+            t = torch.where(real[:, None], self.cameras[1][pick] + draw.normal(batch, 3) * 0.1, t)
+        turn = _rotation_z(draw.uniform(batch) * 2 * math.pi)
+        # The person turns about the own vertical axis: the camera turns the other way round it.
+        pivot = place * torch.tensor([1.0, 1.0, 0.0], device=self.device)
+        shift = torch.einsum("bij,bj->bi", R, pivot - torch.einsum("bij,bj->bi", turn, pivot))
+        return torch.bmm(R, turn), t + shift, place
+
+    def _random_cameras(self, target: Tensor, draw: _Draw) -> tuple[Tensor, Tensor]:
+        batch = len(target)
+        azimuth = draw.uniform(batch) * 2 * math.pi
+        distance = 1.8 + 7 * draw.uniform(batch) ** 1.3
+        height = 0.3 + 3.2 * draw.uniform(batch)
+        centre = torch.stack(
+            [target[:, 0] + distance * torch.cos(azimuth), target[:, 1] + distance * torch.sin(azimuth), height], -1
+        )
+        aim = target + draw.normal(batch, 3) * 0.12 * distance[:, None] - centre
+        z = torch.nn.functional.normalize(aim, dim=-1)
+        roll = draw.normal(batch) * 0.1
+        down = torch.tensor([0.0, 0.0, -1.0], device=self.device).expand_as(z)
+        x = torch.nn.functional.normalize(torch.linalg.cross(down, z), dim=-1)
+        y = torch.linalg.cross(z, x)
+        c, s = torch.cos(roll)[:, None], torch.sin(roll)[:, None]
+        R = torch.stack([c * x + s * y, c * y - s * x, z], 1)
+        return R, -torch.einsum("bij,bj->bi", R, centre)
+
+    def _observe(self, rays: Tensor, depth: Tensor, draw: _Draw) -> tuple[Tensor, Tensor]:
+        """2D errors of a detector: noise, bias, outliers, left/right flips, missing parts, confidence."""
+        batch, frames = rays.shape[:2]
+        pixel = (_DISTANCE / _FOCAL / depth.clamp_min(0.5))[:, None, None, None]  # of a person 5 m away
+        kind = draw.uniform(batch)[:, None, None]  # a third of the windows is exact
+        noisy = (kind > 0.33).float()
+        sigma = 8 * draw.uniform(batch)[:, None, None] * noisy
+        bias = draw.normal(batch, 1, 17, 2) * 0.4 * (kind > 0.8)[..., None]
+        far = draw.uniform(batch, frames, 17) < 0.06 * draw.uniform(batch)[:, None, None] * noisy
+        reach = sigma + far * (20 + 100 * draw.uniform(batch)[:, None, None])
+        error = (draw.normal(batch, frames, 17, 2) * reach[..., None] + bias * sigma[..., None]) * pixel
+        flipped = (draw.uniform(batch, frames) < 0.02) & (kind[:, 0] > 0.7)
+        rays = torch.where(flipped[..., None, None], rays.index_select(2, self.swap), rays) + error
+
+        # Half the detectors know how sure they are; the other half says 1 throughout.
+        honest = (draw.uniform(batch) < 0.5).float()[:, None, None]
+        doubt = draw.uniform(batch, frames, 17)
+        confidence = 1 - honest * torch.where(far, 0.3 + 0.6 * doubt, 0.3 * doubt)
+        rate = 0.5 * draw.uniform(batch)[:, None, None] * (draw.uniform(batch) < 0.25)[:, None, None]
+        lost = draw.uniform(batch, frames, 17) < rate
+        lost |= (draw.uniform(batch, 17) < 0.15)[:, None] & (draw.uniform(batch) < 0.2)[:, None, None]
+        part = self.parts[(draw.uniform(batch) * len(_PARTS)).long()][:, None] > 0
+        since = (draw.uniform(batch) * 2 * frames - frames).long()[:, None]
+        during = torch.arange(frames, device=self.device)[None] >= since
+        blind = 0.5 * draw.uniform(batch, 1) * (draw.uniform(batch, 1) < 0.1)
+        lost |= (draw.uniform(batch, frames) < blind)[..., None]  # frames without a detection
+        lost |= part & (draw.uniform(batch) < 0.2)[:, None, None] & during[..., None]
+        return rays, confidence * ~lost
+
+
+class _Draw:
+    """Random numbers of one generator."""
+
+    def __init__(self, generator: torch.Generator, device: torch.device) -> None:
+        self.generator, self.device = generator, device
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.device)

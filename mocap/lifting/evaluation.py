@@ -1,0 +1,137 @@
+"""How good a lifting network is: people and cameras it never saw, exact and noisy 2D."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mocap.lifting.augmentation import Windows
+from mocap.lifting.dataset import Motion
+from mocap.lifting.lift import LiftedPoses, Lifter
+from mocap.lifting.weights import StdCalibration, Weights
+
+Array = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """2D errors of an evaluation.
+
+    Attributes
+    ----------
+    sigma : float
+        Standard deviation of the noise per axis, px.
+    outliers : float
+        Share of joints displaced by up to `reach` px per axis.
+    reach : float
+    missing : float
+        Share of joints not seen.
+    """
+
+    sigma: float = 0.0
+    outliers: float = 0.0
+    reach: float = 100.0
+    missing: float = 0.0
+
+
+EXACT = Observation()
+NOISY = Observation(sigma=5.0, outliers=0.03)
+
+
+def evaluation_windows(
+    motion: Motion,
+    cameras: tuple[Array, Array, Array],
+    observation: Observation,
+    window: int,
+    step: int,
+    seed: int,
+) -> Windows:
+    """Windows about every `step`-th frame of every recording, cameras in turn.
+
+    Each recording keeps its path and heading and is centred in the room; confidence is 1, so that
+    nothing tells noise or outliers from good points.
+
+    Parameters
+    ----------
+    motion : Motion
+    cameras : K [C,3,3] px, R [C,3,3], t [C,3] m
+    observation : Observation
+    window : int
+        Frames per window; ends of recordings are padded with missing frames.
+    step, seed : int
+    """
+    rng = np.random.default_rng(seed)
+    spans = list(zip(motion.starts, motion.counts, strict=True))
+    centres = np.concatenate([np.arange(s + min(step, n) // 2, s + n, step) for s, n in spans])
+    recording = np.searchsorted(motion.starts, centres, side="right") - 1
+    first, last = motion.starts[recording], (motion.starts + motion.counts)[recording] - 1
+    wanted = centres[:, None] + np.arange(window) - window // 2
+    frames = np.clip(wanted, first[:, None], last[:, None])
+    middles = np.stack([motion.roots[s : s + n].mean(0) for s, n in spans])[recording] * [1, 1, 0]
+    world = motion.positions(frames) - middles[:, None, None]
+    K, R, t = (c[np.arange(len(centres)) % len(c)] for c in cameras)
+    points = np.einsum("nij,nwkj->nwki", R, world) + t[:, None, None]
+    rays = points[..., :2] / points[..., 2:]
+    focal = np.stack([K[:, 0, 0], K[:, 1, 1]], -1)[:, None, None]
+    shape = rays.shape
+    noise = rng.normal(size=shape) * observation.sigma
+    far = rng.random(shape[:-1])[..., None] < observation.outliers
+    noise += far * rng.uniform(-observation.reach, observation.reach, shape)
+    seen = (rng.random(shape[:-1]) >= observation.missing) & (wanted == frames)[..., None]
+    middle = points[:, window // 2]
+
+    def tensor(a: Array) -> torch.Tensor:
+        return torch.as_tensor(np.ascontiguousarray(a, np.float32))
+
+    return Windows(
+        tensor((rays + noise / focal) * seen[..., None]), tensor(seen), tensor(motion.lengths[centres]),
+        torch.zeros(len(centres), dtype=torch.bool), tensor(middle - middle[:, :1]), tensor(middle[:, 0]),
+    )  # fmt: skip
+
+
+def coverage(predicted: Array, truth: Array, std: Array) -> tuple[float, float]:
+    """Shares of the coordinates of joints 1-16 within 1 and 1.96 standard deviations [N, 17]."""
+    z = np.abs(predicted - truth)[:, 1:] / std[:, 1:, None]
+    return float((z < 1).mean()), float((z < 1.96).mean())
+
+
+def std_scale(ratios: Sequence[Array]) -> float:
+    """The factor that puts 68.3 % and 95 % of errors within 1 and 1.96 standard deviations.
+
+    `ratios` are errors over predicted standard deviations. Errors have longer tails than a
+    Gaussian: the factor is the geometric mean of what either share asks for.
+    """
+    one, two = np.quantile(np.abs(np.concatenate([np.ravel(r) for r in ratios])), (0.683, 0.95))
+    return float(np.sqrt(one * two / 1.96))
+
+
+def along_own_axes(poses: LiftedPoses, truth: Array) -> Array:
+    """Errors of joints 1-16 along their covariance's axes, over the standard deviations there."""
+    values, vectors = np.linalg.eigh(poses.covariance[:, 1:])
+    off = np.einsum("njba,njb->nja", vectors, (poses.positions - truth)[:, 1:])
+    return off / np.sqrt(values)
+
+
+def calibrated(weights: Weights, sets: Sequence[Windows], every: int = 4) -> Weights:
+    """The weights with the factors of the refined covariance fitted on every n-th window."""
+    scales = []
+    plain = weights.calibration
+    lifter = Lifter(replace(weights, calibration=plain))
+    for bones, own in ((False, plain.guessed), (True, plain.known)):
+        whole, joint = [], []
+        for w in sets:
+            rays, confidence, lengths, truth = (
+                a[::every].numpy().astype(float) for a in (w.rays, w.confidence, w.bones, w.positions)
+            )
+            poses = lifter.lift(rays, confidence, lengths if bones else None)
+            found = np.isfinite(poses.std).all(-1)
+            kept = LiftedPoses(*(getattr(poses, f.name)[found] for f in fields(poses)))
+            whole.append(along_own_axes(kept, truth[found]) * own.refined)
+            joint.append((kept.positions - truth[found])[:, 1:] / kept.std[:, 1:, None] * own.joint * own.refined)
+        refined = std_scale(whole)
+        scales.append(replace(own, refined=refined, joint=std_scale(joint) / refined))
+    return replace(weights, calibration=StdCalibration(*scales))

@@ -1,0 +1,305 @@
+"""`mocap lift`: windows of 2D keypoints of one view to metric 3D with uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mocap.errors import DataError, WeightsError
+from mocap.lifting.refine import refine
+from mocap.lifting.root import place_root
+from mocap.lifting.smoothing import smooth_middle
+from mocap.lifting.weights import SHIPPED, StdCalibration, Weights, read_weights
+from mocap.skeleton import H36M_17
+from mocap.storage.atomic import atomic_path
+from mocap.storage.npz import read_npz
+
+if TYPE_CHECKING:
+    import torch
+
+    from mocap.lifting.features import WindowInput
+    from mocap.lifting.network import Lifted, LiftNet
+
+Array = NDArray[np.float64]
+Numbers = NDArray[np.floating]
+
+JOINTS, BONES = 17, 16
+MIN_JOINTS = 4
+"""Fewest joints seen in the middle frame for a pose."""
+_ARRAYS = "keypoints [N,W,17,2] px, confidence [N,W,17], K [N,3,3] px, optional bone_lengths [N,16] m"
+_PELVIS_STD = 1e-4  # the pelvis is the origin; not zero, so that dividing by it stays harmless
+_BATCH = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedPoses:
+    """3D of the middle frames.
+
+    Attributes
+    ----------
+    positions : float64 [N, 17, 3]
+        Metres, camera axes, relative to the pelvis; NaN where too little was seen.
+    covariance : float64 [N, 17, 3, 3]
+        Metres squared, camera axes: wider along the view than across it.
+    std : float64 [N, 17]
+        One standard deviation (m) per joint for all three axes.
+    root : float64 [N, 3]
+        The pelvis in camera axes, metres.
+    root_covariance : float64 [N, 3, 3]
+    """
+
+    positions: Array
+    covariance: Array
+    std: Array
+    root: Array
+    root_covariance: Array
+
+
+class Lifter:
+    """A loaded network on a device.
+
+    Parameters
+    ----------
+    weights : Path or Weights
+    device : torch.device, optional
+        CPU when None.
+
+    Raises
+    ------
+    WeightsError
+        Weights that are missing, damaged or of another network.
+    """
+
+    def __init__(self, weights: Path | Weights = SHIPPED, device: torch.device | None = None) -> None:
+        import torch
+
+        from mocap.lifting.network import LiftNet
+
+        content = weights if isinstance(weights, Weights) else read_weights(weights)
+        self.device = device or torch.device("cpu")
+        self.calibration: StdCalibration = content.calibration
+        self.window = content.network.window
+        self.net: LiftNet = LiftNet(content.network)
+        try:
+            self.net.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in content.arrays.items()})
+        except RuntimeError as error:
+            raise WeightsError(
+                "the weights do not fit their network", expected=str(content.network), found=str(error)[:300],
+                where=str(weights) if isinstance(weights, Path) else None, hint="train again: mocap train-lifter",
+            ) from error  # fmt: skip
+        self.net.eval().to(self.device)
+
+    def lift(self, rays: Array, confidence: Array, bone_lengths: Array | None = None) -> LiftedPoses:
+        """Lift windows of undistorted rays: network, root placement, refinement.
+
+        Parameters
+        ----------
+        rays : [N, W, 17, 2]
+            x/z, y/z; NaN where not seen. W frames at 25 to 50 per second, the wanted one at W // 2.
+        confidence : [N, W, 17]
+            0..1.
+        bone_lengths : [N, 16], optional
+            Metres; a row with a NaN counts as not known.
+        """
+        parts = [
+            self._lift(rays[s : s + _BATCH], confidence[s : s + _BATCH],
+                       None if bone_lengths is None else bone_lengths[s : s + _BATCH])
+            for s in range(0, len(rays), _BATCH)
+        ]  # fmt: skip
+        if not parts:
+            shapes = ((0, JOINTS, 3), (0, JOINTS, 3, 3), (0, JOINTS), (0, 3), (0, 3, 3))
+            return LiftedPoses(*(np.zeros(s) for s in shapes))
+        fields = ("positions", "covariance", "std", "root", "root_covariance")
+        return LiftedPoses(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
+
+    def _lift(self, rays: Array, confidence: Array, bone_lengths: Array | None) -> LiftedPoses:
+        rays, confidence = _fit_window(rays, confidence, self.window)
+        seen = np.isfinite(rays).all(-1) & (confidence > 0)
+        confidence = np.where(seen, confidence, 0.0)
+        clean = np.where(seen[..., None], rays, 0.0)
+        if bone_lengths is None:
+            bone_lengths = np.full((len(rays), BONES), np.nan)
+        known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
+        bones = np.where(known[:, None], bone_lengths, 0.0)
+        p, across, along, turn = self._both_ways(clean, confidence, bones, known)
+        lost = seen[:, self.window // 2].sum(-1) < MIN_JOINTS
+        positions = np.einsum("nik,njk->nji", turn, p)
+        variance = np.stack([across, across, along], -1) ** 2
+        covariance = np.einsum("nik,njk,nlk->njil", turn, variance, turn)
+        middle, ray_std = smooth_middle(clean, confidence)
+        weight = np.where(np.isfinite(ray_std), confidence.max(1), 0.0)
+        root, root_covariance = place_root(positions, middle, weight, across)
+        lost |= ~np.isfinite(root).all(-1)
+        good = ~lost
+        refined = refine(
+            positions[good], covariance[good], root[good], middle[good],
+            (ray_std / np.sqrt(np.maximum(weight, 0.05)))[good], bone_lengths[good],
+        )  # fmt: skip
+        scales = [np.where(known, getattr(self.calibration.known, s), getattr(self.calibration.guessed, s))
+                  for s in ("refined", "joint")]  # fmt: skip
+        positions[good], root[good] = refined.positions, refined.root
+        covariance[good] = refined.covariance * scales[0][good, None, None, None] ** 2
+        std = scales[1][:, None] * np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
+        std[:, 0] = _PELVIS_STD
+        for result in (positions, covariance, std, root, root_covariance):
+            result[lost] = np.nan
+        return LiftedPoses(positions, covariance, std, root, root_covariance)
+
+    def _both_ways(
+        self, rays: Array, confidence: Array, bones: Array, known: NDArray[np.bool_]
+    ) -> tuple[Array, Array, Array, Array]:
+        """Mean of the window and its mirror image, in virtual axes."""
+        import torch
+
+        from mocap.lifting.features import window_input
+
+        swap, swap_bones = H36M_17.mirror, H36M_17.mirror[1:] - 1
+        both = [
+            np.concatenate([rays, rays[:, :, swap] * [-1, 1]]),
+            np.concatenate([confidence, confidence[:, :, swap]]),
+            np.concatenate([bones, bones[:, swap_bones]]),
+        ]
+        r, c, b = (torch.as_tensor(a.astype(np.float32), device=self.device) for a in both)
+        window: WindowInput = window_input(r, c, b, torch.as_tensor(np.tile(known, 2), device=self.device))
+        with torch.inference_mode():
+            lifted: Lifted = self.net(window)
+        n = len(rays)
+        positions = lifted.positions.cpu().numpy().astype(float)
+        std = np.exp(lifted.log_std.cpu().numpy().astype(float))
+        mirrored = positions[n:, swap] * [-1, 1, 1]
+        spread = 0.5 * (std[:n] + std[n:, swap])
+        scales = self.calibration.guessed, self.calibration.known
+        across = np.where(known, scales[1].across, scales[0].across)[:, None] * spread[..., 0]
+        along = np.where(known, scales[1].along, scales[0].along)[:, None] * spread[..., 1]
+        turn = window.camera_from_virtual[:n].cpu().numpy().astype(float)
+        return 0.5 * (positions[:n] + mirrored), across, along, turn
+
+
+def _fit_window(rays: Array, confidence: Array, window: int) -> tuple[Array, Array]:
+    """Cut or pad (with missing frames) to `window` frames about the middle one."""
+    frames, half = rays.shape[1], window // 2
+    rows = frames // 2 + np.arange(-half, half + 1)
+    inside = (rows >= 0) & (rows < frames)
+    rows = np.clip(rows, 0, frames - 1)
+    return rays[:, rows], np.where(inside[None, :, None], confidence[:, rows], 0.0)
+
+
+def lift_windows(
+    keypoints: Numbers,
+    confidence: Numbers,
+    K: Numbers,
+    bone_lengths: Numbers | None = None,
+    lifter: Lifter | None = None,
+) -> LiftedPoses:
+    """Lift windows of 2D keypoints of one view (H36M-17).
+
+    Parameters
+    ----------
+    keypoints : [N, W, 17, 2]
+        Undistorted image coordinates, px; NaN where missing.
+    confidence : [N, W, 17]
+        0..1; 0 where missing.
+    K : [N, 3, 3]
+        Intrinsic matrices, px.
+    bone_lengths : [N, 16], optional
+        Metres, in the order of `H36M_17.bones`; a row with a NaN counts as not known.
+    lifter : Lifter, optional
+        The shipped one on the CPU when None.
+
+    Returns
+    -------
+    LiftedPoses
+        NaN where fewer than `MIN_JOINTS` joints of the middle frame (W // 2) are seen.
+
+    Raises
+    ------
+    DataError
+        Another skeleton, an empty window, no usable intrinsics, or arrays that do not fit.
+    WeightsError
+        The shipped weights are missing or damaged.
+    """
+    pixels, weights, matrices = (np.asarray(a, np.float64) for a in (keypoints, confidence, K))
+    bones = None if bone_lengths is None else np.asarray(bone_lengths, np.float64)
+    _check(pixels, weights, matrices, bones)
+    focal, centre = matrices[:, None, None, [0, 1], [0, 1]], matrices[:, None, None, :2, 2]
+    with np.errstate(invalid="ignore"):
+        rays = (pixels - centre) / focal
+        rays[..., 0] -= matrices[:, None, None, 0, 1] / focal[..., 0] * rays[..., 1]  # skew
+    return (lifter or Lifter()).lift(rays, weights, bones)
+
+
+def _check(keypoints: Array, confidence: Array, K: Array, bones: Array | None) -> None:
+    def wrong(problem: str, expected: str, found: str, hint: str | None = None) -> DataError:
+        return DataError(problem, expected=expected, found=found, where="lift", hint=hint)
+
+    if keypoints.ndim != 4 or keypoints.shape[2:] != (JOINTS, 2):
+        raise wrong(
+            "keypoints of another skeleton or layout", "[N, W, 17, 2] (H36M-17)", f"{keypoints.shape}",
+            "map the joints with mocap.skeleton.joint_map",
+        )  # fmt: skip
+    n, frames = keypoints.shape[:2]
+    if frames == 0:
+        raise wrong("the window is too short", "at least 1 frame, best 27", "0 frames")
+    if confidence.shape != keypoints.shape[:3]:
+        raise wrong("confidence does not fit", f"{keypoints.shape[:3]}", f"{confidence.shape}")
+    seen = confidence[np.isfinite(confidence)]
+    if seen.size and (seen.min() < 0 or seen.max() > 1 + 1e-6):
+        raise wrong("confidence is out of range", "0..1", f"{seen.min():g}..{seen.max():g}")
+    if K.shape != (n, 3, 3):
+        raise wrong("intrinsics do not fit", f"{(n, 3, 3)}", f"{K.shape}", "give one matrix per window")
+    usable = np.isfinite(K).all((1, 2)) & (K[:, 0, 0] > 0) & (K[:, 1, 1] > 0)
+    if not usable.all():
+        raise wrong(
+            "no usable intrinsics", "finite matrices with positive focal lengths",
+            f"{np.count_nonzero(~usable)} of {n} are not, first at {int(np.argmin(usable))}", "calibrate the camera",
+        )  # fmt: skip
+    if bones is not None and bones.shape != (n, BONES):
+        raise wrong("bone lengths do not fit", f"{(n, BONES)}", f"{bones.shape}")
+    if bones is not None and ((bones <= 0) | (bones > 2)).any():
+        raise wrong("bone lengths are out of range", "metres, 0..2", f"{np.nanmin(bones):g}..{np.nanmax(bones):g}")
+
+
+def lift_file(source: Path, target: Path, device: torch.device | None = None, weights: Path = SHIPPED) -> None:
+    """`mocap lift`: read windows (.npz), write `positions`, `std`, `root`.
+
+    Raises
+    ------
+    DataError
+        A file that cannot be read, lacks arrays, or whose arrays do not fit.
+    WeightsError, StorageError
+    """
+    arrays = _read(Path(source))
+    try:
+        poses = lift_windows(
+            arrays["keypoints"], arrays["confidence"], arrays["K"], arrays.get("bone_lengths"), Lifter(weights, device)
+        )
+    except DataError as error:
+        raise DataError(error.problem, expected=error.expected, found=error.found,
+                        where=str(source), hint=error.hint) from error  # fmt: skip
+    with atomic_path(Path(target)) as path, path.open("wb") as file:
+        np.savez(
+            file,
+            positions=poses.positions.astype(np.float32),
+            std=poses.std.astype(np.float32),
+            root=poses.root.astype(np.float32),
+            joint_names=np.array(H36M_17.joints),
+        )
+
+
+def _read(path: Path) -> dict[str, NDArray[np.floating]]:
+    known = ("keypoints", "confidence", "K", "bone_lengths")
+    arrays = {n: a for n, a in read_npz(path, _ARRAYS).items() if n in known}
+    missing = [n for n in ("keypoints", "confidence", "K") if n not in arrays]
+    if missing:
+        raise DataError(
+            f"the file lacks {', '.join(missing)}", expected=_ARRAYS, found=", ".join(arrays) or "none of them",
+            where=str(path), hint="lifting needs the camera's intrinsics" if "K" in missing else None,
+        )  # fmt: skip
+    wrong = [n for n, a in arrays.items() if a.dtype.kind not in "fiu"]
+    if wrong:
+        raise DataError(f"{', '.join(wrong)}: not numbers", expected=_ARRAYS, where=str(path))
+    return arrays

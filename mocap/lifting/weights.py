@@ -1,0 +1,150 @@
+"""The weights file: an npz of float16 arrays and a description, read without pickle or torch."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mocap.errors import SettingsError, WeightsError
+from mocap.lifting.settings import NetworkSettings
+from mocap.storage.atomic import write_bytes
+
+FORMAT = "mocap-liftnet-1"
+SHIPPED = Path(__file__).parent / "weights" / "liftnet.npz"
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SettingsError,
+)  # fmt: skip
+_TRAIN = "mocap train-lifter DATA --output FILE makes one"
+
+
+@dataclass(frozen=True)
+class StdScales:
+    """Factors that turn predicted into true standard deviations, fitted on the validation people.
+
+    Attributes
+    ----------
+    across, along : float
+        Of the network's own prediction, across and along the view.
+    refined : float
+        Of the covariance after refinement.
+    joint : float
+        For the one number per joint that stands for all three axes.
+    """
+
+    across: float = 1.0
+    along: float = 1.0
+    refined: float = 1.0
+    joint: float = 1.0
+
+
+@dataclass(frozen=True)
+class StdCalibration:
+    """The factors without and with known bone lengths."""
+
+    guessed: StdScales = field(default_factory=StdScales)
+    known: StdScales = field(default_factory=StdScales)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A trained network as arrays.
+
+    Attributes
+    ----------
+    network : NetworkSettings
+    arrays : dict of str to float32
+        torch's state dict.
+    calibration : StdCalibration
+    notes : dict of str to str
+        Data, settings, code version: what the model card says.
+    """
+
+    network: NetworkSettings
+    arrays: Mapping[str, NDArray[np.float32]]
+    calibration: StdCalibration
+    notes: Mapping[str, str]
+
+
+def write_weights(weights: Weights, path: Path) -> None:
+    """Write atomically; equal weights give equal bytes.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    description = {
+        "format": FORMAT,
+        "network": asdict(weights.network),
+        "calibration": asdict(weights.calibration),
+        "notes": dict(weights.notes),
+    }
+    text = json.dumps(description, sort_keys=True).encode()
+    content = {"description": np.frombuffer(text, np.uint8)}
+    content |= {name: np.asarray(a, np.float16) for name, a in sorted(weights.arrays.items())}
+    buffer = io.BytesIO()
+    # numpy's own savez stamps the time of day into the archive.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in content.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_weights(path: Path = SHIPPED) -> Weights:
+    """Read a weights file.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged, or of another format or network.
+    """
+    if not path.is_file():
+        raise WeightsError("there are no lifting weights", expected="a LiftNet npz file", where=str(path), hint=_TRAIN)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        description = json.loads(bytes(arrays.pop("description")).decode())
+        found = description["format"]
+        if found != FORMAT:
+            raise WeightsError(
+                "weights of another format", expected=FORMAT, found=str(found), where=str(path), hint=_TRAIN
+            )
+        network = NetworkSettings(**description["network"])
+        calibration = StdCalibration(**{k: StdScales(**v) for k, v in description["calibration"].items()})
+        notes = {str(k): str(v) for k, v in description["notes"].items()}
+    except _UNREADABLE as error:
+        raise WeightsError(
+            "the lifting weights cannot be read", expected=f"a {FORMAT} npz file",
+            found=f"{type(error).__name__}: {error}", where=str(path), hint=_TRAIN,
+        ) from error  # fmt: skip
+    return Weights(network, {n: a.astype(np.float32) for n, a in arrays.items()}, calibration, notes)
+
+
+def weights_digest(path: Path = SHIPPED) -> str:
+    """SHA-256 of the weights file, for cache keys; torch is not imported.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing or cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(
+            "there are no lifting weights",
+            expected="a LiftNet npz file",
+            found=str(error),
+            where=str(path),
+            hint=_TRAIN,
+        ) from error

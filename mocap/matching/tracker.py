@@ -1,0 +1,336 @@
+"""From person slots to tracks: the pass over the frames of a recording, compiled.
+
+Per frame: every track's pose is predicted; in each view the slots are assigned to the tracks by
+the distance of their rays from the predicted joints (Hungarian, gated); poses are updated from the
+views that agree; what is left over is clustered over the views into newcomers. A detection that
+fits better with left and right exchanged is compared that way, so flips do not part a person.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mocap.matching.assignment import assign
+from mocap.matching.newcomers import SAME_BODY_M, add_newcomers
+from mocap.matching.poses import (
+    TURN_M,
+    mean_joint_distance,
+    pose_from_slots,
+    ray_point_distance,
+    slot_to_pose,
+    turn_slot,
+)
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+# Velocity is believed for this long after the last sight, and averaged over about half of it, seconds.
+_COAST_S = 0.2
+# Share of the gate within which a view must agree with the pose it helped to make.
+_AGREE = 0.7
+# How long a track may stay unseen, as a share of the time it was seen by two views.
+_TRUST = 0.5
+
+
+@njit(cache=True, error_model="numpy")
+def _mean_shift(
+    old: Array,
+    new: Array,
+    shift: Array,
+) -> int:
+    """Mean displacement [3] of the joints that both poses have; how many they are."""
+    shift[:] = 0.0
+    n = 0
+    for j in range(old.shape[0]):
+        if not (np.isnan(old[j, 0]) or np.isnan(new[j, 0])):
+            for x in range(3):
+                shift[x] += new[j, x] - old[j, x]
+            n += 1
+    for x in range(3):
+        shift[x] /= max(n, 1)
+    return n
+
+
+@njit(cache=True, error_model="numpy")
+def _predict(
+    pose: Array,
+    velocity: Array,
+    unseen: float,
+    dt: float,
+    predicted: Array,
+) -> None:
+    """Where the joints of one track are now: the whole body moves on, for a while."""
+    ahead = min(unseen + dt, _COAST_S) - min(unseen, _COAST_S)
+    for j in range(pose.shape[0]):
+        for x in range(3):
+            predicted[j, x] = pose[j, x] + velocity[x] * ahead
+
+
+@njit(cache=True, error_model="numpy")
+def _assign_views(
+    centres: Array, d: Array, weight: Array, predicted: Array, ident: Ints, unseen: Array, mirror: Ints,
+    gate_m: float, growth: float, min_joints: int, slots: Ints, free: Bools,
+) -> None:  # fmt: skip
+    """Slots [M, V] of the tracks, view by view; free [V, S] becomes False where a slot is taken."""
+    V, S = free.shape
+    live = np.flatnonzero(ident >= 0)
+    cost, gate, column = np.empty((len(live), S)), np.empty(len(live)), np.empty(len(live), np.int64)
+    turned = np.empty((len(live), S), np.bool_)
+    for i in range(len(live)):
+        gate[i] = gate_m + min(growth * unseen[live[i]], gate_m)
+    slots[:] = -1
+    for v in range(V):
+        for i in range(len(live)):
+            for s in range(S):
+                cost[i, s] = np.inf
+                if free[v, s]:
+                    plain, crossed = slot_to_pose(
+                        centres[v], d[v, s], weight[v, s], predicted[live[i]], mirror, min_joints
+                    )
+                    cost[i, s], turned[i, s] = min(plain, crossed + TURN_M), crossed + TURN_M < plain
+        assign(cost, gate, column)
+        for i in range(len(live)):
+            s = column[i]
+            if s >= 0:
+                slots[live[i], v] = s
+                free[v, s] = False
+                if turned[i, s]:
+                    turn_slot(d[v, s], weight[v, s], mirror)
+
+
+@njit(cache=True, error_model="numpy")
+def _give_back_strangers(
+    centres: Array, d: Array, weight: Array, slots: Ints, pose: Array, mirror: Ints, limit_m: float,
+    min_joints: int, free: Bools,
+) -> int:  # fmt: skip
+    """Free the slots of a track that do not fit the pose they helped to make; how many stay."""
+    views = 0
+    for v in range(slots.shape[0]):
+        s = slots[v]
+        if s < 0:
+            continue
+        fit, crossed = slot_to_pose(centres[v], d[v, s], weight[v, s], pose, mirror, min_joints)
+        fit = min(fit, crossed)
+        if np.isfinite(fit) and fit > limit_m:
+            free[v, s] = True
+            slots[v] = -1
+        else:
+            views += 1
+    return views
+
+
+@njit(cache=True, error_model="numpy")
+def _move_with(
+    pose: Array,
+    new: Array,
+    velocity: Array,
+    dt: float,
+    elapsed: float,
+) -> None:
+    """Take the new joints; those not seen move with the body. Updates the velocity."""
+    shift = np.empty(3)
+    n = _mean_shift(pose, new, shift)
+    if n:
+        blend = min(1.0, dt / (0.5 * _COAST_S))
+        for x in range(3):
+            velocity[x] += blend * (shift[x] / elapsed - velocity[x])
+    for j in range(pose.shape[0]):
+        for x in range(3):
+            if not np.isnan(new[j, x]):
+                pose[j, x] = new[j, x]
+            elif n:
+                pose[j, x] += shift[x]
+
+
+@njit(cache=True, error_model="numpy")
+def _move_across(
+    c: Array,
+    d: Array,
+    weight: Array,
+    predicted: Array,
+    pose: Array,
+) -> None:
+    """One view says nothing about depth, but moves the body across its rays d [J, 3]."""
+    shift, n = np.zeros(3), 0
+    for j in range(pose.shape[0]):
+        if not weight[j] > 0.0 or np.isnan(predicted[j, 0]) or ray_point_distance(c, d[j], predicted[j]) > 0.5:
+            continue
+        along = 0.0
+        for x in range(3):
+            along += d[j, x] * (predicted[j, x] - c[x])
+        for x in range(3):
+            shift[x] += c[x] + along * d[j, x] - predicted[j, x]
+        n += 1
+    for j in range(pose.shape[0]):
+        for x in range(3):
+            pose[j, x] = predicted[j, x] + shift[x] / max(n, 1)
+
+
+@njit(cache=True, error_model="numpy")
+def _update(
+    centres: Array, d: Array, weight: Array, slots: Ints, predicted: Array, mirror: Ints, gate_m: float,
+    min_joints: int, dt: float, elapsed: float, pose: Array, velocity: Array, free: Bools,
+) -> int:  # fmt: skip
+    """New pose of one track from its slots [V]; how many views made it (2 stands for more)."""
+    views = int(np.sum(slots >= 0))
+    if views >= 2:
+        new = np.empty(pose.shape)
+        pose_from_slots(centres, d, weight, slots, predicted, new)
+        views = _give_back_strangers(centres, d, weight, slots, new, mirror, _AGREE * gate_m, min_joints, free)
+        if views >= 2:
+            _move_with(pose, new, velocity, dt, elapsed)
+            return 2
+    for v in range(slots.shape[0]):
+        if slots[v] >= 0:
+            velocity[:] *= 0.5
+            _move_across(centres[v], d[v, slots[v]], weight[v, slots[v]], predicted, pose)
+            return 1
+    pose[:] = predicted
+    return 0
+
+
+@njit(cache=True, error_model="numpy")
+def _drop_doubles(
+    pose: Array,
+    ident: Ints,
+    slots: Ints,
+) -> None:
+    """Where two tracks have become one body, the one that fewer views hold (then the younger) ends."""
+    for m in range(ident.shape[0]):
+        for k in range(m):
+            if ident[m] < 0 or ident[k] < 0 or mean_joint_distance(pose[m], pose[k]) > 0.5 * SAME_BODY_M:
+                continue
+            held_m, held_k = np.sum(slots[m] >= 0), np.sum(slots[k] >= 0)
+            weaker = m if held_m < held_k or (held_m == held_k and ident[m] > ident[k]) else k
+            if min(held_m, held_k) < 2:
+                ident[weaker] = -1
+                slots[weaker] = -1
+
+
+@njit(cache=True, error_model="numpy")
+def _usable_slots(
+    weight: Array,
+    min_joints: int,
+    free: Bools,
+) -> None:
+    """Mark in free [V, S] the slots of weight [V, S, J] that have enough joints."""
+    for v in range(free.shape[0]):
+        for s in range(free.shape[1]):
+            free[v, s] = np.sum(weight[v, s] > 0.0) >= min_joints
+
+
+@njit(cache=True, error_model="numpy")
+def _update_tracks(
+    centres: Array, d: Array, weight: Array, slots: Ints, predicted: Array, mirror: Ints, gate_m: float,
+    min_joints: int, occlusion_s: float, dt: float, pose: Array, velocity: Array, ident: Ints, unseen: Array,
+    support: Array, free: Bools,
+) -> None:  # fmt: skip
+    """Poses of all tracks from their slots; those unseen for too long end."""
+    for m in range(ident.shape[0]):
+        if ident[m] < 0:
+            continue
+        views = _update(
+            centres, d, weight, slots[m], predicted[m], mirror, gate_m, min_joints, dt, unseen[m] + dt, pose[m],
+            velocity[m], free,
+        )  # fmt: skip
+        if views >= 2:
+            support[m] += dt
+        # A track must earn the right to wait: what chance brought together falls apart soon.
+        patience = min(occlusion_s, _TRUST * support[m] + 1.5 * dt)
+        if views >= 2 or (views == 1 and patience >= occlusion_s):
+            unseen[m] = 0.0
+        else:
+            unseen[m] += dt
+        if unseen[m] > patience:
+            ident[m] = -1
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def track_frames(
+    centres: Array, d: Array, weight: Array, seconds: Array, breaks: Bools, mirror: Ints, gate_m: float,
+    growth: float, limit_m: float, min_joints: int, occlusion_s: float, pose: Array, velocity: Array, ident: Ints,
+    unseen: Array, support: Array, counter: Ints, owner: Ints, poses: NDArray[np.float32], tracks: Ints,
+) -> None:  # fmt: skip
+    """Track a chunk of frames.
+
+    Parameters
+    ----------
+    centres : float64 [V, 3]
+    d : float64 [V, T, S, J, 3]
+        Ray directions (world, unit). Left and right are exchanged in place where that fits better.
+    weight : float64 [V, T, S, J]
+        Confidence, 0 where a joint does not count; exchanged like `d`.
+    seconds : float64 [T]
+        Time since the frame before.
+    breaks : bool [T]
+        Where the recording begins anew: all tracks end.
+    mirror : int64 [J]
+        Left/right partner of each joint.
+    gate_m, growth, limit_m, min_joints, occlusion_s : see `MatchingSettings`.
+    pose, velocity, ident, unseen, support, counter : the `TrackState`, changed in place.
+    owner : int64 [V, T, S]
+        Result: tracklet number of each slot, -1 none.
+    poses : float32 [T, M, J, 3], tracks : int64 [T, M]
+        Result: poses and tracklet numbers of the tracks that were seen in each frame.
+    """
+    V, T, S, J = weight.shape
+    M = ident.shape[0]
+    slots, free, predicted = np.full((M, V), -1), np.empty((V, S), np.bool_), np.empty((M, J, 3))
+    owner[:] = -1
+    tracks[:] = -1
+    for t in range(T):
+        dt, now, confidence = seconds[t], d[:, t], weight[:, t]
+        if breaks[t]:
+            ident[:] = -1
+        _usable_slots(confidence, min_joints, free)
+        for m in range(M):
+            if ident[m] >= 0:
+                _predict(pose[m], velocity[m], unseen[m], dt, predicted[m])
+        _assign_views(
+            centres, now, confidence, predicted, ident, unseen, mirror, gate_m, growth, min_joints, slots, free
+        )
+        _update_tracks(
+            centres, now, confidence, slots, predicted, mirror, gate_m, min_joints, occlusion_s, dt, pose, velocity,
+            ident, unseen, support, free,
+        )  # fmt: skip
+        add_newcomers(
+            centres,
+            now,
+            confidence,
+            free,
+            mirror,
+            limit_m,
+            min_joints,
+            pose,
+            velocity,
+            ident,
+            unseen,
+            support,
+            counter,
+            slots,
+        )
+        _drop_doubles(pose, ident, slots)
+        _record(ident, slots, pose, owner[:, t], poses[t], tracks[t])
+
+
+@njit(cache=True, error_model="numpy")
+def _record(
+    ident: Ints,
+    slots: Ints,
+    pose: Array,
+    owner: Ints,
+    poses: NDArray[np.float32],
+    tracks: Ints,
+) -> None:
+    """Write down who was seen in one frame."""
+    for m in range(ident.shape[0]):
+        if ident[m] < 0:
+            continue
+        for v in range(slots.shape[1]):
+            if slots[m, v] >= 0:
+                owner[v, slots[m, v]] = ident[m]
+                tracks[m] = ident[m]
+        poses[m] = pose[m]

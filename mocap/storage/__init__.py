@@ -1,0 +1,1 @@
+"""Artifacts on disk: HDF5 files written atomically, verified when read."""

@@ -1,0 +1,190 @@
+"""Records as HDF5 files: self-describing, chunked, compressed, and equal bytes for equal content.
+
+One file holds one record. Root attributes: ``schema`` (record type), ``schema_version``, the
+record's plain fields, and ``provenance``. Each dataset carries ``dims``, ``units`` and ``frame``.
+No timestamps are stored.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import h5py
+import numpy as np
+
+from mocap.arrays import ArraySpec, Record, array_specs
+from mocap.errors import DataError, StorageError
+from mocap.storage.atomic import write_bytes
+from mocap.storage.chunks import FILTERS, read_chunks, write_chunks
+
+SCHEMA_VERSION = 1
+_CHUNK_BYTES = 1 << 20
+_UNCHUNKED_BYTES = 4096
+_GROWTH_BYTES = 1 << 22
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What an artifact was made from.
+
+    Attributes
+    ----------
+    stage, unit : str
+        The stage and, where it is parted, the part.
+    key : str
+        Content key: hash of everything below.
+    stage_version : int
+    settings : dict
+        The settings the stage used, by name.
+    inputs : dict
+        Content digest of each input, by name.
+    package_version : str
+    """
+
+    stage: str
+    unit: str
+    key: str
+    stage_version: int
+    settings: dict[str, Any] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    package_version: str = ""
+
+
+def write_record(path: Path, record: Record, provenance: Provenance | None = None) -> None:
+    """Write a record atomically.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be written or the disk is full; nothing stays in that case.
+    """
+    write_bytes(path, encode_record(record, provenance))
+
+
+def encode_record(record: Record, provenance: Provenance | None = None) -> bytes:
+    """The bytes of a record's HDF5 file.
+
+    HDF5 builds the file in memory: where it writes to a disk that fills up, it can take the whole
+    process down while closing.
+    """
+    with h5py.File(
+        "record.h5", "w", driver="core", backing_store=False, block_size=_GROWTH_BYTES, libver="v110", track_order=False
+    ) as file:
+        _write(file, record, provenance)
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def _write(file: h5py.File, record: Record, provenance: Provenance | None) -> None:
+    file.attrs["schema"] = type(record).__name__
+    file.attrs["schema_version"] = SCHEMA_VERSION
+    file.attrs["provenance"] = json.dumps(asdict(provenance) if provenance else {}, sort_keys=True)
+    specs = array_specs(type(record))
+    for name, spec in specs.items():
+        value = getattr(record, name)
+        if value.nbytes < _UNCHUNKED_BYTES:
+            dataset = file.create_dataset(name, data=value, track_times=False)
+        else:
+            axis, chunk = _layout(value, spec)
+            dataset = file.create_dataset(name, value.shape, value.dtype, chunks=chunk, track_times=False, **FILTERS)
+            write_chunks(dataset, value, axis)
+        dataset.attrs["dims"] = " ".join(spec.dims)
+        dataset.attrs["units"] = spec.units
+        dataset.attrs["frame"] = spec.frame
+    for f in fields(record):  # type: ignore[arg-type]
+        if f.name not in specs:
+            file.attrs[f.name] = json.dumps(getattr(record, f.name))
+
+
+def _layout(value: np.ndarray[Any, Any], spec: ArraySpec) -> tuple[int, tuple[int, ...]]:
+    """Chunks of about a megabyte along time, so that a span of frames is read alone."""
+    chunk = list(value.shape)
+    axis = spec.dims.index("T") if "T" in spec.dims else 0
+    if "T" in spec.dims:
+        per_frame = max(1, value.nbytes // value.shape[axis])
+        chunk[axis] = int(min(value.shape[axis], max(1, _CHUNK_BYTES // per_frame)))
+    return axis, tuple(chunk)
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a record of the given type.
+
+    Raises
+    ------
+    StorageError
+        Missing or damaged file, another record type or a newer schema.
+    """
+    return _read(path, kind, None)
+
+
+def read_frames(path: Path, kind: type[R], start: int, stop: int) -> R:
+    """Read the frames `start` to `stop` (exclusive; frame numbers) of a record with `frames`.
+
+    Only the chunks that hold them are read; fields without a time axis are read whole.
+
+    Raises
+    ------
+    StorageError
+        As `read_record`.
+    """
+    return _read(path, kind, (start, stop))
+
+
+def _read(path: Path, kind: type[R], span: tuple[int, int] | None) -> R:
+    with _open(path) as file:
+        schema, version = str(file.attrs.get("schema", "?")), int(file.attrs.get("schema_version", 0))
+        if schema != kind.__name__ or version != SCHEMA_VERSION:
+            raise StorageError(
+                "an artifact of another kind",
+                expected=f"{kind.__name__} version {SCHEMA_VERSION}",
+                found=f"{schema} version {version}",
+                where=str(path),
+                hint="run `mocap run` again; what does not fit is made anew",
+            )
+        try:
+            specs = array_specs(kind)
+            rows = slice(None) if span is None else slice(*np.searchsorted(file["frames"][()], span).tolist())
+            values: dict[str, Any] = {
+                name: read_chunks(file[name], *((spec.dims.index("T"), rows) if "T" in spec.dims else (0, slice(None))))
+                for name, spec in specs.items()
+            }
+            for f in fields(kind):  # type: ignore[arg-type]
+                if f.name not in specs:
+                    values[f.name] = json.loads(str(file.attrs[f.name]))
+            return kind(**values)
+        except (KeyError, OSError, RuntimeError, ValueError, DataError) as error:
+            raise _damaged(path, str(error)) from error
+
+
+def read_provenance(path: Path) -> Provenance:
+    """The provenance stored in an artifact.
+
+    Raises
+    ------
+    StorageError
+        Missing or damaged file, or a file without provenance.
+    """
+    with _open(path) as file:
+        try:
+            return Provenance(**json.loads(str(file.attrs["provenance"])))
+        except (KeyError, ValueError, TypeError) as error:
+            raise _damaged(path, f"no provenance ({error})") from error
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise StorageError("no such artifact", where=str(path), hint="run `mocap run` on the session")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _damaged(path: Path, why: str) -> StorageError:
+    hint = "run `mocap run` again; a damaged artifact is made anew"
+    return StorageError("the artifact is damaged", found=why, where=str(path), hint=hint)

@@ -1,0 +1,37 @@
+"""Synthetic scenes with exact truth: rigs, people, motion, keypoints, videos.
+
+The one home of made-up data: the demo, the tests and the benchmarks of every part use it.
+Rendering (`mocap.synthetic.render`) needs Open3D and is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from mocap.synthetic.body import Body
+from mocap.synthetic.capture import Capture, write_capture, write_truth
+from mocap.synthetic.channels import MotionKind
+from mocap.synthetic.motion import Motion, named_positions, procedural_motion, truth_positions
+from mocap.synthetic.noise import PERFECT, NoiseSettings, Observation, observe, observe_labelled
+from mocap.synthetic.rig import ring_rig
+from mocap.synthetic.scene import Scene, make_scene
+from mocap.viewer.view import look_at
+
+__all__ = [
+    "PERFECT",
+    "Body",
+    "Capture",
+    "Motion",
+    "MotionKind",
+    "NoiseSettings",
+    "Observation",
+    "Scene",
+    "look_at",
+    "make_scene",
+    "named_positions",
+    "observe",
+    "observe_labelled",
+    "procedural_motion",
+    "ring_rig",
+    "truth_positions",
+    "write_capture",
+    "write_truth",
+]

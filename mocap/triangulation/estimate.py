@@ -1,0 +1,244 @@
+"""The triangulate stage: matched 2D people to 3D joints with covariance, errors and flags."""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import CameraRig
+from calibration.projection import Lenses, distort, project_with_jacobian, undistort
+from mocap.errors import DataError
+from mocap.triangulation import kernels
+from mocap.triangulation.consistency import pair_spread
+from mocap.triangulation.noise import NoiseModel
+from mocap.triangulation.robust import robust_points
+from mocap.triangulation.settings import TriangulationSettings
+from mocap.types import Matches, Source, Trajectories3D
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+
+# The first passes find the offsets; more would only let them drift along a shift of the whole world.
+
+
+class Reason(enum.IntEnum):
+    """Why a joint has no point."""
+
+    FOUND = kernels.OK
+    TOO_FEW_VIEWS = kernels.FEW_VIEWS
+    PARALLEL_RAYS = kernels.PARALLEL
+    BEHIND_CAMERA = kernels.BEHIND
+    VIEWS_DISAGREE = kernels.DISAGREE
+    TOO_UNCERTAIN = kernels.UNCERTAIN
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Triangulated joints of a batch; N joints, V views.
+
+    Attributes
+    ----------
+    positions : float64 [N, 3], m, world
+    covariance : float64 [N, 3, 3], m2
+    inlier : float64 [N, V]
+        Probability that the view's observation is an inlier.
+    squared_residual : float64 [N, V], px2
+    leverage : float64 [N, V]
+        Degrees of freedom the fit took from the view (0..2).
+    reprojection_error : float64 [N], px
+        Mean distance over the inlier views.
+    consistency : float64 [N], m
+    reason : uint8 [N]
+        A `Reason`.
+    """
+
+    positions: Array
+    covariance: Array
+    inlier: Array
+    squared_residual: Array
+    leverage: Array
+    reprojection_error: Array
+    consistency: Array
+    reason: NDArray[np.uint8]
+
+
+def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSettings | None = None) -> Trajectories3D:
+    """3D joints of every person and frame.
+
+    Parameters
+    ----------
+    matches : Matches
+    rig : CameraRig
+        Must have every camera of `matches`; 2 to 64 of them are used.
+    settings : TriangulationSettings, optional
+
+    Returns
+    -------
+    Trajectories3D
+        NaN with source MISSING where fewer than `min_views` views agree, or the geometry does not
+        say where the joint is.
+
+    Raises
+    ------
+    DataError
+        Fewer than 2 or more than 64 cameras.
+    CalibrationError
+        The rig lacks a camera.
+
+    Notes
+    -----
+    Per joint and frame, no use of time: mixture-of-inliers weights with noise learnt from the take
+    (`NoiseModel`), subset hypotheses where a view is doubtful, Gauss-Newton on the reprojection
+    error, covariance (J^T W J)^-1 plus the spread of rival hypotheses.
+    """
+    settings = settings or TriangulationSettings()
+    rig = rig.select(matches.cameras)
+    if not 2 <= len(rig) <= 64:
+        raise DataError(
+            "the number of cameras is not usable", expected="2 to 64 cameras", found=str(len(rig)),
+            where="triangulate", hint="add cameras to the session",
+        )  # fmt: skip
+    noise = learn_noise(matches, rig, settings)
+    V, T, P, J = matches.confidence.shape
+    positions, covariance = np.full((T, P, J, 3), np.nan, "f4"), np.full((T, P, J, 3, 3), np.nan, "f4")
+    error, consistency = np.full((T, P, J), np.nan, "f4"), np.full((T, P, J), np.nan, "f4")
+    views, source = np.zeros((T, P, J), "u8"), np.zeros((T, P, J), "u1")
+    for rows in _chunks(T, settings.chunk_frames):
+        points = triangulate_points(_gather(matches, rows), rig, noise, settings)
+        shape = (rows.stop - rows.start, P, J)
+        positions[rows] = points.positions.reshape(*shape, 3)
+        covariance[rows] = points.covariance.reshape(*shape, 3, 3)
+        error[rows], consistency[rows] = points.reprojection_error.reshape(shape), points.consistency.reshape(shape)
+        found = points.reason == Reason.FOUND
+        bits = (points.inlier > 0.5) @ (np.uint64(1) << np.arange(V, dtype=np.uint64))
+        views[rows] = np.where(found, bits, 0).reshape(shape)
+        source[rows] = np.where(found, Source.TRIANGULATED, Source.MISSING).reshape(shape)
+    return Trajectories3D(
+        positions=positions, covariance=covariance, source=source, reprojection_error=error, consistency=consistency,
+        views_used=views, person_ids=matches.person_ids, frames=matches.frames, joint_names=matches.joint_names,
+        fps=matches.fps,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """A batch of joints as float64: pixels [V, N, 2], confidence [V, N], uncertainty [V, N] px (or NaN)."""
+
+    pixels: Array
+    confidence: Array
+    uncertainty: Array
+
+
+def _chunks(length: int, size: int) -> Iterator[slice]:
+    for start in range(0, length, size):
+        yield slice(start, min(start + size, length))
+
+
+def _gather(matches: Matches, rows: slice | NDArray[np.int64]) -> Observations:
+    V = len(matches.cameras)
+    uncertainty = matches.uncertainty[:, rows].reshape(V, -1).astype(float)
+    return Observations(
+        matches.keypoints[:, rows].reshape(V, -1, 2).astype(float),
+        matches.confidence[:, rows].reshape(V, -1).astype(float),
+        uncertainty,
+    )
+
+
+def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSettings) -> NoiseModel:
+    """The take's own noise model, from evenly spread frames.
+
+    Parameters
+    ----------
+    matches : Matches
+    rig : CameraRig
+        In the order of `matches.cameras`.
+    settings : TriangulationSettings
+
+    Notes
+    -----
+    Expectation-maximisation; joints that fewer than three views saw say nothing about inliers and
+    are left out, unless there are no others.
+    """
+    V, T, P, J = matches.confidence.shape
+    every = max(1, int(np.ceil(T * P * J / settings.learning_points)))
+    batch = _gather(matches, np.arange(0, T, every))
+    enough = (batch.confidence > 0).sum(0) >= min(3, V)
+    batch = Observations(batch.pixels[:, enough], batch.confidence[:, enough], batch.uncertainty[:, enough])
+    diagonal = float(np.median([np.hypot(*c.size) for c in rig.cameras]))
+    known = np.isfinite(batch.uncertainty).any()
+    pixels = 0.005 * diagonal
+    start = pixels / float(np.nanmedian(batch.uncertainty)) if known else pixels
+    model = NoiseModel.start(V, batch.confidence, settings.use_confidence, start, 0.03 * diagonal)
+    if not settings.robust or batch.pixels.shape[1] < 30:
+        return model
+    for _ in range(settings.learning_passes):
+        points = triangulate_points(batch, rig, model, settings)
+        model = model.updated(
+            batch.confidence.T, batch.uncertainty.T, points.inlier, points.squared_residual, points.leverage
+        )
+    log.debug("pixel noise %s, inliers %s, outlier scale %.1f px", model.sigma, model.inlier, model.spread)
+    return model
+
+
+def triangulate_points(
+    batch: Observations, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
+) -> Points:
+    """Triangulate N joints with a known noise model."""
+    lenses = Lenses.of(rig)
+    V, N = batch.confidence.shape
+    pixels = batch.pixels
+    xy = undistort(lenses, pixels)
+    sensor = lenses.K[:, None, :2, :2] @ distort(lenses, xy)[1]
+    sigma, prior = noise.of(batch.confidence, batch.uncertainty)
+    prior[~np.isfinite(xy).all(-1)] = 0.0
+    u, A = (np.ascontiguousarray(np.swapaxes(a, 0, 1)) for a in (xy, sensor))
+    sigma, prior = np.ascontiguousarray(sigma.T), np.ascontiguousarray(prior.T)
+    X, C = np.empty((N, 3)), np.empty((N, 3, 3))
+    gamma, r2, leverage = np.empty((N, V)), np.empty((N, V)), np.empty((N, V))
+    reason = np.zeros(N, np.uint8)
+    min_sin2 = np.sin(np.radians(settings.min_angle_deg)) ** 2
+    robust_points(
+        lenses.R, lenses.t, rig.centres, u, A, sigma, prior, noise.spread, settings.robust, settings.min_views,
+        settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma, r2, leverage, reason,
+    )  # fmt: skip
+    weights = np.where(gamma > 1e-6, gamma / sigma**2, 0.0).T
+    X, residual = _polish(lenses, pixels, weights, X)
+    deviation = np.sqrt(np.linalg.eigvalsh(np.nan_to_num(C))[:, -1])
+    found = reason == Reason.FOUND
+    reason[found & ~np.isfinite(X).all(-1)] = Reason.BEHIND_CAMERA
+    reason[found & (deviation > settings.max_std_m)] = Reason.TOO_UNCERTAIN
+    lost = reason != Reason.FOUND
+    X[lost], C[lost], gamma[lost] = np.nan, np.nan, 0.0
+    used = gamma > 0.5
+    distance = np.where(used, np.linalg.norm(residual, axis=-1).T, 0.0)
+    error = distance.sum(1) / np.where(lost, np.nan, used.sum(1))
+    return Points(X, C, gamma, r2, leverage, error, _spread(lenses, rig, u, used), reason)
+
+
+def _polish(lenses: Lenses, pixels: Array, weights: Array, X: Array) -> tuple[Array, Array]:
+    """One Gauss-Newton step with the full lens model; residuals [V, N, 2] px at the result."""
+    projected, J = project_with_jacobian(lenses, X)
+    r = np.where(weights[..., None] > 0, projected - pixels, 0.0)
+    WJ = np.where(weights[..., None, None] > 0, J, 0.0) * weights[..., None, None]
+    H = np.einsum("vnij,vnik->njk", WJ, np.nan_to_num(J))
+    g = np.einsum("vnij,vni->nj", WJ, r)
+    live = np.isfinite(H).all((1, 2)) & np.isfinite(g).all(1)
+    live[live] = np.abs(np.linalg.det(H[live])) > 0
+    step = np.zeros_like(X)
+    step[live] = np.linalg.solve(H[live], g[live][..., None])[..., 0]
+    # d r = J d X: the step is so small that the residual needs no second projection.
+    return X - step, r - np.einsum("vnij,nj->vni", np.nan_to_num(J), step)
+
+
+def _spread(lenses: Lenses, rig: CameraRig, u: Array, used: NDArray[np.bool_]) -> Array:
+    direction = np.concatenate([u, np.ones_like(u[..., :1])], -1)
+    direction = np.einsum("vji,nvj->nvi", lenses.R, direction / np.linalg.norm(direction, axis=-1, keepdims=True))
+    spread = np.empty(len(u))
+    pair_spread(rig.centres, np.ascontiguousarray(direction), used, 8, spread)
+    return spread
