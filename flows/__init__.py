@@ -1,0 +1,1 @@
+"""Sessions, caching, the Prefect flow and the command line."""

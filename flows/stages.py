@@ -1,0 +1,303 @@
+"""The stages as path -> path steps: what each takes, which version it is, and the call that does it.
+
+A step reads its inputs' artifacts, calls one pure library function and returns the record to store.
+Raise a stage's version when its results change for the same input; a cosmetic change raises nothing.
+Synchronise matches and triangulates too, to judge the rig: raise it whenever either of those is raised.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flows.cache import Cache, Ingredients, Reference
+from flows.config import Stage
+from flows.session import Session
+from mocap.arrays import Record
+from mocap.devices import DeviceChoice
+from mocap.errors import StageError
+
+if TYPE_CHECKING:
+    from calibration.camera import CameraRig
+    from mocap.types import Keypoints2D
+
+R = TypeVar("R", bound=Record)
+References = dict[Stage, dict[str, Reference]]
+"""Per stage and unit: the artifact in use."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while a unit is worked on."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One unit of work: a session, what to make, and the artifacts to make it from."""
+
+    session: Session
+    cache: Cache
+    unit: str
+    references: References
+    device: DeviceChoice
+    progress: Progress
+
+    def read_all(self, stage: Stage, kind: type[R]) -> list[R]:
+        """The records of all units of an upstream stage, in order."""
+        from mocap.storage.hdf5 import read_record
+
+        keys = [r.key for r in self.references[stage].values()]
+        return [read_record(self.cache.path(stage, key), kind) for key in keys]
+
+    def read(self, stage: Stage, kind: type[R]) -> R:
+        """The record of an upstream stage that has one unit."""
+        return self.read_all(stage, kind)[0]
+
+    def rig(self, cameras: Sequence[str]) -> CameraRig:
+        """The named cameras as they stood during the take: calibrated, and turned back where nudged."""
+        from mocap.storage.alignment_record import AlignmentRecord
+        from mocap.storage.rig_record import RigRecord
+
+        rig = self.read(Stage.CALIBRATE, RigRecord).to_rig()
+        alignment = self.read(Stage.SYNCHRONISE, AlignmentRecord)
+        return alignment.to_correction().apply(rig.select(alignment.cameras)).select(cameras)
+
+    def keypoints(self) -> Keypoints2D:
+        """The 2D people of all views over the whole take."""
+        from mocap.detection.merge import merge_cameras, merge_chunks
+        from mocap.types import Keypoints2D
+
+        parts: dict[tuple[str, ...], list[Keypoints2D]] = {}
+        for part in self.read_all(Stage.DETECT, Keypoints2D):
+            parts.setdefault(part.cameras, []).append(part)
+        return merge_cameras([merge_chunks(chunks) for chunks in parts.values()])
+
+
+def calibrate_step(work: Work) -> Record:
+    """The calibration file as a rig that fits the session's videos."""
+    from calibration.formats import read_rig
+    from flows.rig_fit import fit_rig_to_images
+    from mocap.storage.rig_record import RigRecord
+
+    session = work.session
+    rig = read_rig(session.resolve(session.config.session.calibration))
+    tolerance = session.config.settings.calibrate.crop_tolerance_px
+    return RigRecord.of(fit_rig_to_images(rig, session.config.cameras, session.footage, tolerance))
+
+
+def synchronise_step(work: Work) -> Record:
+    """The cameras' time offsets, and turns since calibration."""
+    from calibration.synchronisation import synchronise
+    from mocap.resampling import to_common_time
+    from mocap.rig_check import check_rig
+    from mocap.storage.alignment_record import AlignmentRecord
+    from mocap.storage.rig_record import RigRecord
+
+    settings = work.session.config.settings.synchronise
+    keypoints = work.keypoints()
+    rig = work.read(Stage.CALIBRATE, RigRecord).to_rig().select(keypoints.cameras)
+    times = synchronise(rig.names, settings)
+    correction = check_rig(to_common_time(keypoints, times), rig, settings.refine_cameras)
+    return AlignmentRecord.of(times, correction)
+
+
+def detect_step(work: Work) -> Record:
+    """2D people in a span of one camera's video, or those of a keypoint file."""
+    session = work.session
+    if session.config.session.keypoints:
+        from mocap.interchange import read_keypoints
+
+        given = read_keypoints(session.resolve(session.config.session.keypoints))
+        return replace(given, fps=session.config.session.fps or given.fps)
+    from mocap.detection.stage import detect_video
+    from mocap.devices import resolve_device
+
+    camera, start, stop = parse_detect_unit(work.unit)
+    _share_cores(len(unit_names(session, Stage.DETECT)))
+    done = 0
+
+    def advance(frames: int) -> None:
+        nonlocal done
+        done += frames
+        work.progress(done, stop - start)
+
+    found = detect_video(
+        session.videos[camera],
+        session.config.settings.detect,
+        resolve_device(work.device),
+        range(start, stop),
+        advance,
+        camera=camera,
+    )
+    return replace(found, fps=session.fps)
+
+
+def _share_cores(units: int) -> None:
+    """As many threads for the network as there are cores for each of the units that run side by side."""
+    import torch
+
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // units))
+
+
+def match_step(work: Work) -> Record:
+    """Identities over views and time."""
+    from mocap.matching import match_people
+    from mocap.resampling import to_common_time
+    from mocap.storage.alignment_record import AlignmentRecord
+
+    keypoints = work.keypoints()
+    where = str(work.session.root)
+    if not (keypoints.confidence > 0).any():
+        raise StageError(
+            "no person was found in any view",
+            where=where,
+            hint="look at the videos: is a person visible, upright and at least 100 px tall? "
+            "Lower detect.person_score in session.toml if so",
+        )
+    times = work.read(Stage.SYNCHRONISE, AlignmentRecord).to_time_model()
+    rig = work.rig(keypoints.cameras)
+    matches = match_people(to_common_time(keypoints, times), rig, work.session.config.settings.match)
+    if len(matches.person_ids) == 0:
+        raise StageError(
+            "no person is seen by enough views for long enough",
+            where=where,
+            hint="check that the calibration belongs to these videos, and that the cameras look at the same place",
+        )
+    return matches
+
+
+def triangulate_step(work: Work) -> Record:
+    """3D joints with covariance."""
+    from mocap.triangulation import triangulate
+    from mocap.types import Matches
+
+    matches = work.read(Stage.MATCH, Matches)
+    return triangulate(matches, work.rig(matches.cameras), work.session.config.settings.triangulate)
+
+
+def lift_step(work: Work) -> Record:
+    """What triangulation left open, from single views."""
+    from mocap.lifting.fallback import lift_missing
+    from mocap.types import Matches, Trajectories3D
+
+    matches = work.read(Stage.MATCH, Matches)
+    return lift_missing(
+        work.read(Stage.TRIANGULATE, Trajectories3D),
+        matches,
+        work.rig(matches.cameras),
+        work.session.config.settings.lift,
+    )
+
+
+def filter_step(work: Work) -> Record:
+    """Smooth trajectories."""
+    from mocap.filtering import filter_trajectories
+    from mocap.types import Trajectories3D
+
+    return filter_trajectories(work.read(Stage.LIFT, Trajectories3D), work.session.config.settings.filter)
+
+
+def solve_step(work: Work) -> Record:
+    """Bone lengths, joint rotations and root motion."""
+    from mocap.kinematics import solve_motion
+    from mocap.types import Trajectories3D
+
+    return solve_motion(work.read(Stage.FILTER, Trajectories3D), work.session.config.settings.solve)
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """What the workflow knows of a stage.
+
+    Attributes
+    ----------
+    version : int
+        Version of its algorithm; part of the content key.
+    inputs : tuple of Stage
+        The stages whose artifacts it reads.
+    step : callable
+    """
+
+    version: int
+    inputs: tuple[Stage, ...]
+    step: Callable[[Work], Record]
+
+
+STAGES: dict[Stage, StageSpec] = {
+    Stage.CALIBRATE: StageSpec(1, (), calibrate_step),
+    Stage.DETECT: StageSpec(1, (), detect_step),
+    Stage.SYNCHRONISE: StageSpec(1, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.MATCH: StageSpec(1, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
+    Stage.TRIANGULATE: StageSpec(1, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
+    Stage.LIFT: StageSpec(1, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
+    Stage.FILTER: StageSpec(1, (Stage.LIFT,), filter_step),
+    Stage.SOLVE: StageSpec(1, (Stage.FILTER,), solve_step),
+}
+
+
+def unit_names(session: Session, stage: Stage) -> list[str]:
+    """The parts a stage is worked on in: camera x span of frames for detect, else one."""
+    if stage is not Stage.DETECT or session.config.session.keypoints:
+        return [""]
+    start, stop = session.frame_range
+    step = session.config.settings.detect.chunk_frames
+    spans = [(a, min(a + step, stop)) for a in range(start, stop, step)]
+    return [f"{camera}/{a:07d}-{b:07d}" for camera in session.videos for a, b in spans]
+
+
+def parse_detect_unit(unit: str) -> tuple[str, int, int]:
+    """Camera, first frame and the frame after the last of a detect unit."""
+    camera, _, span = unit.rpartition("/")
+    start, _, stop = span.partition("-")
+    return camera, int(start), int(stop)
+
+
+def ingredients(session: Session, stage: Stage, unit: str, references: References) -> Ingredients:
+    """Everything that decides the content of a unit's artifact.
+
+    Parameters
+    ----------
+    session : Session
+    stage, unit
+    references : References
+        The artifacts of all its input stages.
+    """
+    spec = STAGES[stage]
+    settings = session.config.settings.of(stage)
+    inputs = {
+        f"{upstream}/{name}" if name else upstream.value: reference.digest
+        for upstream in spec.inputs
+        for name, reference in references[upstream].items()
+    }
+    weights: dict[str, str] = {}
+    if stage is Stage.CALIBRATE:
+        path = session.resolve(session.config.session.calibration)
+        inputs[f"file {path.name}"] = session.digests.digest(path)
+        settings["cameras"] = [[c.name, c.calibration] for c in session.config.cameras]
+        settings["images"] = {name: [f.width, f.height, *f.bars] for name, f in session.footage.items()}
+    elif stage is Stage.DETECT:
+        _add_detect(session, unit, settings, inputs, weights)
+    elif stage is Stage.LIFT:
+        from mocap.lifting.weights import weights_digest
+
+        weights["liftnet"] = weights_digest()
+    return Ingredients(stage.value, unit, spec.version, settings, inputs, weights)
+
+
+def _add_detect(
+    session: Session, unit: str, settings: dict[str, Any], inputs: dict[str, str], weights: dict[str, str]
+) -> None:
+    if session.config.session.keypoints:
+        path: Path = session.resolve(session.config.session.keypoints)
+        settings.clear()  # the file takes the place of the detector and its settings
+        if session.config.session.fps:
+            settings["fps"] = session.config.session.fps
+    else:
+        from mocap.models import digest
+
+        path = session.videos[parse_detect_unit(unit)[0]]
+        settings["fps"] = session.fps
+        name = session.config.settings.detect.detector.value
+        weights[name] = digest(name)
+    inputs[f"file {path.name}"] = session.digests.digest(path)
