@@ -1,0 +1,71 @@
+# `make demo` and `make test` set up what they need on the first call and reuse it afterwards.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# Extra arguments for installing torch, e.g. TORCH_ARGS="--index-url URL" to choose a wheel index.
+TORCH_ARGS ?=
+TORCH := torch>=2.6,<2.14
+
+# Blender's own Python module asks for one Python version and for NumPy 1: an environment of its own.
+BLENDER_PYTHON ?= $(PYTHON)
+BLENDER_VENV := .venv-blender
+
+.PHONY: demo test test-blender soak bench format clean
+
+demo: $(VENV)/.ready
+	$(BIN)/mocap demo demo
+
+test: $(VENV)/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-blender: $(VENV)/.ready-dev $(BLENDER_VENV)/.ready
+	MOCAP_BLENDER_PYTHON=$(abspath $(BLENDER_VENV)/bin/python) $(BIN)/python -m pytest tests/mocap/export/test_blender.py
+
+soak: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m slow
+
+bench: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/run_all.py
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 13) else "mocap needs Python 3.11 or 3.12, found " + sys.version.split()[0] + "; next: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+# With an NVIDIA GPU the registry's own build (CUDA); elsewhere a CPU build where pip can find one.
+$(VENV)/.torch: | $(VENV)/bin/python
+	@if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then \
+	  echo "installing torch with CUDA"; env -u PIP_FIND_LINKS $(PIP) $(TORCH_ARGS) "$(TORCH)"; \
+	elif $(PIP) $(TORCH_ARGS) "torch==2.13.0+cpu" 2>/dev/null; then \
+	  echo "installed the CPU build of torch"; \
+	else \
+	  echo "installing torch (this platform's default build)"; $(PIP) $(TORCH_ARGS) "$(TORCH)"; \
+	fi
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml $(VENV)/.torch
+	@echo "installing mocap and its dependencies"
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml $(VENV)/.torch
+	@echo "installing mocap, its dependencies and the development tools"
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.ready
+
+$(BLENDER_VENV)/.ready:
+	@$(BLENDER_PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "bpy 5.0 needs Python 3.11, found " + sys.version.split()[0] + "; next: make test-blender BLENDER_PYTHON=python3.11")'
+	@echo "installing Blender's Python module"
+	@$(BLENDER_PYTHON) -m venv $(BLENDER_VENV)
+	@$(BLENDER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "bpy==5.0.1" "numpy<2"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(BLENDER_VENV) demo

@@ -1,0 +1,149 @@
+"""What each step of triangulation gains on ../shared/bench/geometry, and how fast it is.
+
+python tests/benchmarks/geometry.py [--levels studio ...] [--blind]
+
+mpjpe (mm) counts all joint-frames, gaps filled by interpolation; `returned` only what a step
+returned. Frames/s are per second of one core. --blind sets all confidences to 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from calibration.camera import CameraRig
+from calibration.formats.rig_toml import read_rig_toml
+from calibration.projection import Lenses
+from mocap.filtering.settings import FilterSettings
+from mocap.filtering.stage import filter_trajectories
+from mocap.matching import MatchingSettings, match_people
+from mocap.triangulation import TriangulationSettings, triangulate
+from mocap.triangulation.dlt import weighted_dlt
+from mocap.types import Keypoints2D, Matches, Trajectories3D
+
+BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench" / "geometry"
+LEVELS = ("clean", "studio", "hard")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the table: positions [T, P, J, 3] m and covariance or None."""
+
+    name: str
+    run: Callable[[], tuple[np.ndarray, np.ndarray | None]]
+
+
+def load(level: str, blind: bool) -> Keypoints2D:
+    z = np.load(BENCH / f"keypoints_{level}.npz")
+    confidence = (z["confidence"] > 0).astype(np.float32) if blind else z["confidence"]
+    return Keypoints2D(
+        keypoints=z["keypoints"], confidence=confidence, uncertainty=np.full(confidence.shape, np.nan, np.float32),
+        frames=z["frames"], cameras=tuple(z["cameras"]), joint_names=tuple(z["joint_names"]), fps=float(z["fps"]),
+    )  # fmt: skip
+
+
+def dlt(matches: Matches, rig: CameraRig, use_confidence: bool) -> tuple[np.ndarray, None]:
+    confidence = torch.as_tensor(matches.confidence, dtype=torch.float64)
+    weights = confidence if use_confidence else (confidence > 0).double()
+    pixels = torch.as_tensor(matches.keypoints, dtype=torch.float64)
+    return weighted_dlt(Lenses.of(rig).to_torch(), pixels, weights**2).numpy(), None
+
+
+def both(result: Trajectories3D) -> tuple[np.ndarray, np.ndarray]:
+    return result.positions, result.covariance
+
+
+def steps(keypoints: Keypoints2D, rig: CameraRig) -> Iterator[Step]:
+    raw = match_people(keypoints, rig, MatchingSettings(repair_flips=False))
+    repaired = match_people(keypoints, rig)
+
+    def tri(matches: Matches = repaired, **settings: bool) -> Trajectories3D:
+        return triangulate(matches, rig, TriangulationSettings(**settings))
+
+    yield Step("plain DLT", lambda: dlt(raw, rig, False))
+    yield Step("+ confidence as weight", lambda: dlt(raw, rig, True))
+    yield Step("reprojection, all views", lambda: both(tri(raw, robust=False)))
+    yield Step("+ mixture of inliers", lambda: both(tri(raw, use_confidence=False)))
+    yield Step("+ noise per confidence", lambda: both(tri(raw)))
+    yield Step("+ flips repaired", lambda: both(tri()))
+    yield Step("+ match stage's time", lambda: both(triangulate(match_people(keypoints, rig), rig)))
+    yield Step("+ Butterworth 6 Hz", lambda: both(filter_trajectories(tri(), FilterSettings(cutoff_hz=6.0))))
+    yield Step("+ filter, bones free", lambda: both(filter_trajectories(tri(), FilterSettings(bones=False))))
+    yield Step("+ filter, bones held", lambda: both(filter_trajectories(tri(), FilterSettings())))
+
+
+def scorer() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("geometry_score", BENCH / "score.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def best_seconds(run: Callable[[], object], repeats: int = 3) -> float:
+    run()  # compiled kernels are loaded
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def table(level: str, blind: bool, score: Callable[..., dict[str, float]]) -> Iterator[str]:
+    keypoints = load(level, blind)
+    rig = read_rig_toml(BENCH / "rig.toml")
+    limits = json.loads((BENCH / "limits_mm.json").read_text())[level]
+    yield (
+        f"{level}: oracle per frame {limits['oracle_wls_with_conf_mean']:.2f} mm, "
+        f"oracle smoother {limits['oracle_smoother_with_conf_mean']:.2f} mm"
+    )
+    yield f"  {'step':26s}{'mpjpe':>8s}{'returned':>9s}{'missing%':>9s}{'jitter':>8s}{'in 95%':>8s}{'frames/s':>10s}"
+    with tempfile.TemporaryDirectory() as folder:
+        for step in steps(keypoints, rig):
+            positions, covariance = step.run()
+            arrays = {
+                "positions": positions,
+                "frames": keypoints.frames,
+                "joint_names": np.array(keypoints.joint_names),
+            }
+            if covariance is not None:
+                arrays["covariance"] = covariance
+            path = Path(folder) / "result.npz"
+            np.savez(path, **arrays)
+            s = score(path, level)
+            speed = len(keypoints.frames) / best_seconds(step.run)
+            yield (
+                f"  {step.name:26s}{s['mpjpe']:8.2f}{s['mpjpe_returned']:9.2f}{s['missing_pct']:9.2f}{s['jitter']:8.2f}"
+                f"{s.get('covered_95_pct', float('nan')):8.1f}{speed:10.0f}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
+    parser.add_argument("--blind", action="store_true", help="all confidences 1")
+    arguments = parser.parse_args()
+    if not BENCH.is_dir():
+        sys.exit("needs ../shared/bench/geometry beside the project, which is not here")
+    torch.set_num_threads(1)
+    for level in arguments.levels:
+        for line in table(level, arguments.blind, scorer().score):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""How fast artifacts are written and read, and how small they are.
+
+python tests/benchmarks/storage.py [--frames 1000000] [--folder DIR]
+
+Keypoints of 4 views x 33 joints: people who walk about, 1.5 px of detector noise, confidences with
+noise, uncertainty unknown. MB are those of the arrays in memory. Reading an artifact of a session
+also checks its digest: the line `sha256`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from flows.digests import hash_file
+from mocap.skeleton import BLAZEPOSE_33
+from mocap.storage.atomic import write_bytes
+from mocap.storage.hdf5 import encode_record, read_frames, read_record
+from mocap.types import Keypoints2D
+
+
+def make_keypoints(n_frames: int) -> Keypoints2D:
+    """Synthetic detections [4, T, 1, 33]; float32 all the way, so that a million frames fit in memory."""
+    rng = np.random.default_rng(0)
+    shape = (4, n_frames, 1, 33)
+    t = np.arange(n_frames, dtype=np.float32) / 60
+    keypoints = rng.standard_normal((*shape, 2), np.float32)
+    keypoints *= np.float32(1.5)
+    keypoints += rng.uniform(-200, 200, (4, 1, 1, 33, 2)).astype(np.float32)
+    keypoints[..., 0] += (960 + 400 * np.sin(0.5 * t))[None, :, None, None]
+    keypoints[..., 1] += (540 + 200 * np.cos(0.3 * t))[None, :, None, None]
+    confidence = rng.standard_normal(shape, np.float32)
+    confidence *= np.float32(0.1)
+    confidence += np.float32(0.85)
+    np.clip(confidence, 0.01, 1, out=confidence)
+    return Keypoints2D(
+        keypoints, confidence, np.full(shape, np.nan, np.float32), np.arange(n_frames),
+        tuple("abcd"), BLAZEPOSE_33.joints, 60.0,
+    )  # fmt: skip
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def timed(what: str, started: float, megabytes: float) -> None:
+    seconds = time.perf_counter() - started
+    say(f"{what:<34} {seconds:8.2f} s  {megabytes / seconds:8.0f} MB/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, default=None, help="where to write; a temporary folder if not given")
+    arguments = parser.parse_args()
+    record = make_keypoints(arguments.frames)
+    observed = record.keypoints.nbytes + record.confidence.nbytes
+    n_bytes = observed + record.uncertainty.nbytes
+    say(f"{arguments.frames} frames x 4 views x 33 joints: {n_bytes / 1e6:.0f} MB of arrays")
+
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        path = Path(folder) / "keypoints.h5"
+        started = time.perf_counter()
+        content = encode_record(record)
+        timed("encode (compress, in memory)", started, n_bytes / 1e6)
+        flushed = time.perf_counter()
+        write_bytes(path, content)
+        timed("write and flush the file", flushed, len(content) / 1e6)
+        timed("write, altogether", started, n_bytes / 1e6)
+        size = len(content)
+        del content
+        say(f"size {size / 1e6:.0f} MB: {100 * size / n_bytes:.1f} % of the arrays, "
+              f"{100 * size / observed:.1f} % of keypoints and confidence alone")  # fmt: skip
+        started = time.perf_counter()
+        again = read_record(path, Keypoints2D)
+        timed("read", started, n_bytes / 1e6)
+        assert np.array_equal(again.keypoints, record.keypoints)
+        del again
+        started = time.perf_counter()
+        hash_file(path)
+        timed("sha256", started, size / 1e6)
+        middle = arguments.frames // 2
+        for length in (1, 600):
+            started = time.perf_counter()
+            read_frames(path, Keypoints2D, middle, middle + length)
+            say(f"read {length} frames from the middle: {1000 * (time.perf_counter() - started):.1f} ms")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Sessions for the workflow's tests: small, synthetic, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from calibration.formats import write_rig_toml
+from flows.initialise import NewSession, initialise
+from mocap.interchange import write_keypoints
+from mocap.skeleton import H36M_17
+from mocap.synthetic.motion import procedural_motion, truth_positions
+from mocap.synthetic.noise import NoiseSettings, observe
+from mocap.synthetic.rig import ring_rig
+
+
+@dataclass(frozen=True)
+class KeypointFiles:
+    """A rig, 2D keypoints of one person seen by it, and the truth [T, P, J, 3] in metres."""
+
+    rig: Path
+    keypoints: Path
+    truth: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def keypoint_files(tmp_path_factory: pytest.TempPathFactory) -> KeypointFiles:
+    """Four cameras, one person, 80 frames, 2 px noise."""
+    folder = tmp_path_factory.mktemp("keypoints")
+    rig = ring_rig(n_cameras=4, seed=1)
+    write_rig_toml(rig, folder / "rig.toml")
+    motion = procedural_motion(80, 50.0, seed=3)
+    truth = truth_positions(motion, H36M_17)
+    keypoints = observe(truth, rig, NoiseSettings(), seed=5, fps=50.0, joint_names=H36M_17.joints)
+    write_keypoints(keypoints, folder / "keypoints.npz")
+    return KeypointFiles(folder / "rig.toml", folder / "keypoints.npz", truth)
+
+
+@pytest.fixture
+def keypoint_session(tmp_path: Path, keypoint_files: KeypointFiles) -> Path:
+    """A fresh session made from `keypoint_files`."""
+    root = tmp_path / "session"
+    initialise(NewSession(root, [], keypoint_files.keypoints, keypoint_files.rig, None))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _own_prefect_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never talk to a Prefect server that the user runs."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)

