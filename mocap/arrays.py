@@ -35,9 +35,13 @@ class ArraySpec:
     frame: str = ""
 
 
-def array(dims: str, dtype: str = "f4", *, units: str = "", frame: str = "") -> Any:
-    """Declare a dataclass field that holds an array with the given axes, e.g. ``"V T P J 2"``."""
-    return field(metadata={"array": ArraySpec(tuple(dims.split()), dtype, units, frame)})
+def array(dims: str, dtype: str = "f4", *, units: str = "", frame: str = "", optional: bool = False) -> Any:
+    """Declare a dataclass field that holds an array with the given axes, e.g. ``"V T P J 2"``.
+
+    An optional one is None unless given; the record's `__post_init__` has to fill it before the check.
+    """
+    metadata = {"array": ArraySpec(tuple(dims.split()), dtype, units, frame)}
+    return field(default=None, metadata=metadata) if optional else field(metadata=metadata)
 
 
 def array_specs(kind: type) -> dict[str, ArraySpec]:

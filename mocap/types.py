@@ -154,3 +154,24 @@ class SkeletalMotion(_Timed):
     frames: NDArray[np.int64] = array("T", "i8")
     joint_names: tuple[str, ...] = ()
     fps: float = 0.0
+    rotation_std: NDArray[np.float32] = array("T P B", units="rad", optional=True)
+    """Uncertainty of each joint's rotation (one standard deviation about its least certain axis); NaN
+    where nothing tells it."""
+    contacts: NDArray[np.bool_] = array("T P 2 2", "?", optional=True)
+    """Whether a foot (left, right) stands without sliding, on its heel and on its toes. Where the input has
+    no heel and toes the ankle takes the heel's place."""
+    slide_before: NDArray[np.float32] = array("P 2", units="m", optional=True)
+    """How far a foot (left, right) slides during a contact before contacts were locked: the farthest its
+    standing point gets from its mean place, averaged over contacts; NaN without contacts."""
+    slide_after: NDArray[np.float32] = array("P 2", units="m", optional=True)
+    """The same in this motion."""
+
+    def __post_init__(self) -> None:
+        T, P, B = np.shape(self.source)
+        for name, empty in (
+            ("rotation_std", np.full((T, P, B), np.nan)), ("contacts", np.zeros((T, P, 2, 2), bool)),
+            ("slide_before", np.full((P, 2), np.nan)), ("slide_after", np.full((P, 2), np.nan)),
+        ):  # fmt: skip
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, empty)
+        super().__post_init__()
