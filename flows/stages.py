@@ -230,7 +230,7 @@ STAGES: dict[Stage, StageSpec] = {
     Stage.SYNCHRONISE: StageSpec(1, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(1, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(1, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
-    Stage.LIFT: StageSpec(1, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
+    Stage.LIFT: StageSpec(2, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
     Stage.FILTER: StageSpec(1, (Stage.LIFT,), filter_step),
     Stage.SOLVE: StageSpec(1, (Stage.FILTER,), solve_step),
 }

@@ -3,7 +3,8 @@
 Rules. A joint is lifted when it has no triangulated position, or one whose standard deviation is
 more than `worse_than` times LiftNet's, and some view sees enough of the person. A triangulated
 joint that passes that test is never touched. Only joints that H36M-17 has, under the same meaning,
-are filled. Nothing reaches across a jump of the frame numbers.
+are filled that way; missing joints of the head follow from the rest of it (`mocap.lifting.head`).
+Nothing reaches across a jump of the frame numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from calibration.camera import CameraRig
 from mocap.devices import resolve_device
 from mocap.errors import DataError
 from mocap.lifting.body import known_bones
+from mocap.lifting.head import complete_heads
 from mocap.lifting.settings import LiftingSettings
 from mocap.lifting.skeleton_maps import SkeletonMaps
 from mocap.skeleton import apply_joint_map, identify
@@ -71,14 +73,21 @@ def lift_missing(
     _check(trajectories, matches)
     if not settings.enabled or not len(matches.cameras):
         return trajectories
-    maps = SkeletonMaps.of(identify(matches.joint_names))
+    skeleton, rig = identify(matches.joint_names), rig.select(matches.cameras)
+    bodies = _lift_bodies(trajectories, matches, rig, SkeletonMaps.of(skeleton), settings)
+    return complete_heads(bodies, matches, rig, skeleton, settings)
+
+
+def _lift_bodies(
+    trajectories: Trajectories3D, matches: Matches, rig: CameraRig, maps: SkeletonMaps, settings: LiftingSettings
+) -> Trajectories3D:
+    """Fill the joints that H36M-17 has, by LiftNet; the same object when there is nothing to fill."""
     is_open = open_joints(trajectories, settings) & maps.fillable
     if not (is_open & _visible(matches, maps, settings)[..., None]).any():
         return trajectories
     from mocap.lifting.lift import Lifter
     from mocap.lifting.views import fill_person
 
-    rig = rig.select(matches.cameras)
     lifter: Lifter = Lifter(device=resolve_device(settings.device))
     filled = {
         name: np.array(getattr(trajectories, name))

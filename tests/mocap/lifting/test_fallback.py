@@ -12,7 +12,7 @@ import pytest
 from mocap.errors import DataError
 from mocap.lifting.fallback import lift_missing
 from mocap.lifting.settings import LiftingSettings
-from mocap.skeleton import COCO_17, H36M_17
+from mocap.skeleton import BODY_25, H36M_17
 from mocap.synthetic import PERFECT, observe, procedural_motion, ring_rig, truth_positions
 from mocap.triangulation import triangulate
 from mocap.types import Matches, Source
@@ -141,12 +141,13 @@ def test_one_arm_seen_by_one_camera():
     assert mm(after, truth, filled).mean() < 0.7 * straight.mean()
 
 
-def test_only_joints_of_the_same_name_are_filled():
-    truth, rig, matches = scene(COCO_17)
+def test_joints_neither_of_h36m_nor_of_the_head_stay_open():
+    truth, rig, matches = scene(BODY_25)
     matches = one_camera(matches, BURST, view=2)
     before = triangulate(matches, rig)
     after = lift_missing(before, matches, rig)
-    common = np.array([j in H36M_17.joints for j in COCO_17.joints])
+    face = ("nose", "l_eye", "r_eye", "l_ear", "r_ear")
+    common = np.array([j in (*H36M_17.joints, *face) for j in BODY_25.joints])
     assert (after.source[BURST][..., common] == Source.LIFTED).all()
     assert (after.source[BURST][..., ~common] == Source.MISSING).all()
     assert mm(after, truth, BURST)[..., common].mean() < 120
