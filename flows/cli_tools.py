@@ -1,4 +1,4 @@
-"""Commands that work without a session: detect, lift, models, conversion, training, demo, doctor."""
+"""Commands that work without a session: detect, lift, models, training, demo, doctor."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def register(app: typer.Typer) -> None:
     app.command()(detect)
     app.command()(lift)
     app.command("train-lifter")(train_lifter)
-    app.command("convert-calibration")(convert_calibration)
     app.command()(doctor)
     app.add_typer(models_app, name="models")
 
@@ -114,29 +113,6 @@ def train_lifter(
         f"{output}: {report.step} steps; validation MPJPE {report.exact:.1f} mm exact, {report.noisy:.1f} mm noisy, "
         f"with known bones {report.exact_bones:.1f} / {report.noisy_bones:.1f} mm"
     )
-
-
-def convert_calibration(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Calibration to read.")],
-    target: Annotated[Path, typer.Argument(metavar="OUT", help="Rig TOML to write.")],
-    from_: Annotated[str | None, typer.Option("--from", metavar="FORMAT", help="Format of IN, if not evident.")] = None,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="Format of OUT.")] = "toml",
-) -> None:
-    """Convert a camera calibration."""
-    from calibration.formats import RigFormat, read_rig, write_rig_toml
-    from flows.parsing import convert
-    from mocap.storage.atomic import atomic_path
-
-    rig_format = convert(from_, RigFormat, "--from") if from_ else None
-    written = convert(to, RigFormat, "--to")
-    if written is not RigFormat.RIG_TOML:
-        from mocap.errors import CalibrationError
-
-        raise CalibrationError("this format can only be read", expected=f"--to {RigFormat.RIG_TOML}", found=to)
-    rig = read_rig(source, rig_format)
-    with atomic_path(target) as temporary:
-        write_rig_toml(rig, temporary)
-    typer.echo(f"{target}: {len(rig)} cameras ({', '.join(rig.names)}); world: {rig.world_source}")
 
 
 def doctor() -> None:

@@ -8,7 +8,6 @@ from the sensor's corner, the image begins at ``fov_video``.
 
 from __future__ import annotations
 
-# The file is the user's own; defusedxml is not needed as the expat of Python >= 3.11 bounds entity expansion.
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import numpy as np
 
 from calibration.camera import Camera, CameraRig
 from calibration.errors import CalibrationError
+from calibration.formats.common import MILLIMETRE, Imported, ReadOptions, make_camera, make_rig
+from calibration.formats.xml import parse_xml
 
 _SUBPIXEL = 64.0
 _FLIP = np.diag([1.0, -1.0, -1.0])
@@ -29,15 +30,23 @@ def read_qualisys(path: Path) -> CameraRig:
     CalibrationError
         Not XML, no active camera, or missing values (named with the camera).
     """
-    try:
-        root = ET.parse(path).getroot()
-    except (ET.ParseError, OSError) as error:
-        raise CalibrationError("not a Qualisys calibration", found=str(error), where=str(path)) from error
+    return import_qualisys(path, ReadOptions()).rig
+
+
+def import_qualisys(path: Path, options: ReadOptions) -> Imported:
+    """Read the active cameras of a Qualisys calibration; lengths are millimetres unless `options` say otherwise.
+
+    Raises
+    ------
+    CalibrationError
+        As `read_qualisys`.
+    """
+    root = parse_xml(path, "Qualisys calibration")
     nodes = [n for n in root.iter("camera") if n.get("active", "1") == "1"]
     if not nodes:
         raise CalibrationError("no active camera in the file", where=str(path))
-    cameras = tuple(_camera(n, path) for n in nodes)
-    return CameraRig(cameras, world_source=f"Qualisys wand and L-frame, {path.name}")
+    cameras = [_camera(n, path, options.unit(MILLIMETRE)) for n in nodes]
+    return make_rig(cameras, f"Qualisys wand and L-frame, {path.name}", path, options)
 
 
 def _numbers(node: ET.Element, tag: str, names: list[str], camera: str, path: Path) -> list[float]:
@@ -55,7 +64,7 @@ def _numbers(node: ET.Element, tag: str, names: list[str], camera: str, path: Pa
         ) from error
 
 
-def _camera(node: ET.Element, path: Path) -> Camera:
+def _camera(node: ET.Element, path: Path, metres: float) -> Camera:
     name = node.get("serial", "?")
     rij = [f"r{i}{j}" for i in (1, 2, 3) for j in (1, 2, 3)]
     pose = _numbers(node, "transform", [*rij, "x", "y", "z"], name, path)
@@ -75,13 +84,14 @@ def _camera(node: ET.Element, path: Path) -> Camera:
     )
     R = _FLIP @ np.array(pose[:9]).reshape(3, 3)
     K = np.array([[fx, 0, cx - left], [0, fy, cy - top], [0, 0, 1]])
-    camera = Camera(
+    camera = make_camera(
         name=name,
         size=(int(right - left) + 1, int(bottom - top) + 1),
         K=K,
         distortion=np.array([k1, k2, p1, p2, k3]),
         R=R,
-        t=-R @ (np.array(pose[9:]) / 1000.0),
+        t=-R @ (np.array(pose[9:]) * metres),
+        path=path,
     )
     return _unrotated_view(camera, int(float(node.get("viewrotation", "0"))), path)
 

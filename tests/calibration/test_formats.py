@@ -94,7 +94,7 @@ translation = [0, 0, 0]
         ("rig.toml", "[cam_0]\nname = 'a'", "no camera"),
         ("rig.toml", "[cam_0", "not a TOML"),
         ("rig.toml", "[cam_0]\nmatrix = 3\n", "lacks"),
-        ("rig.toml", WRONG_SHAPE, "K of"),
+        ("rig.toml", WRONG_SHAPE, "matrix has the wrong shape"),
         ("calib.xml", "<calibration><cameras/></calibration>", "no active camera"),
         ("calib.xml", "<calibration><camera active='1'/></calibration>", "incomplete"),
         ("calib.xml", "<calibration>", "not a Qualisys"),
