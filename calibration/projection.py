@@ -224,6 +224,46 @@ def project_camera(lenses: Lenses, camera_points: ArrayLike) -> tuple[ArrayLike,
     return xp.stack([u, v], -1), J
 
 
+def intrinsics_jacobian(lenses: Lenses, camera_points: ArrayLike) -> ArrayLike:
+    """D pixels / d (fx fy cx cy | five distortion coefficients) of points in camera axes.
+
+    Parameters
+    ----------
+    lenses : Lenses
+    camera_points : [V, ..., 3], m
+        In front of the camera.
+
+    Returns
+    -------
+    [V, ..., 2, 9]
+        px per px, and px per unit of a coefficient.
+    """
+    xp = _module(camera_points)
+    x, y = camera_points[..., 0] / camera_points[..., 2], camera_points[..., 1] / camera_points[..., 2]
+    sensor, _ = distort(lenses, xp.stack([x, y], -1))
+    r2 = x * x + y * y
+    o, one = xp.zeros_like(x), xp.ones_like(x)
+    r4, r6 = r2 * r2, r2 * r2 * r2
+    dx = [x * r2, x * r4, 2 * x * y, r2 + 2 * x * x, x * r6]
+    dy = [y * r2, y * r4, r2 + 2 * y * y, 2 * x * y, y * r6]
+    if bool(lenses.fisheye.any()):
+        f = _per_view(lenses.fisheye, x.ndim - 1)
+        r = xp.sqrt(r2 + 1e-30)
+        theta = xp.arctan(r)
+        q = theta * theta
+        power = theta / r
+        for i in range(5):
+            power = power * q
+            last = i == 4  # four coefficients only
+            dx[i] = xp.where(f, o if last else x * power, dx[i])
+            dy[i] = xp.where(f, o if last else y * power, dy[i])
+    K = _per_view(lenses.K, x.ndim - 1)
+    fx, fy, skew = K[..., 0, 0], K[..., 1, 1], K[..., 0, 1]
+    row_u = [sensor[..., 0], o, one, o, *[fx * a + skew * b for a, b in zip(dx, dy, strict=True)]]
+    row_v = [o, sensor[..., 1], o, one, *[fy * b for b in dy]]
+    return xp.stack([xp.stack(row_u, -1), xp.stack(row_v, -1)], -2)
+
+
 def project_with_jacobian(lenses: Lenses, points: ArrayLike) -> tuple[ArrayLike, ArrayLike]:
     """Like `project`, with d pixels / d world point [V, ..., 2, 3] in px/m."""
     xp = _module(points)

@@ -1,0 +1,197 @@
+"""Robust bundle adjustment of cameras and target poses: Levenberg-Marquardt with an estimated noise mixture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.normal_equations import NormalEquations, ReducedSystem, residuals
+from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, RigState
+from calibration.robust import NoiseMixture
+from calibration.view_table import ViewTable
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_LARGEST_DAMPING = 1e8
+_SMALLEST_DAMPING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is adjusted, and what is known beforehand.
+
+    Attributes
+    ----------
+    views : ViewTable
+        Only views that count.
+    points : float64 [P, 3]
+        Of the target, m.
+    free : bool [C, 16]
+        Camera parameters that may move; the gauge is fixed by those that may not.
+    prior_mean, prior_information : float64 [C, 9]
+        Of the intrinsics: what they should be near, and 1 / standard deviation^2 (0: no opinion).
+    area : float
+        Of the images, px^2.
+    """
+
+    views: ViewTable
+    points: Array
+    free: Bools
+    prior_mean: Array
+    prior_information: Array
+    area: float
+
+    def prior_cost(self, state: RigState) -> float:
+        """Half the squared deviation from the prior."""
+        return float(0.5 * (self.prior_information * (state.intrinsics - self.prior_mean) ** 2).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Adjusted:
+    """Result of a bundle adjustment.
+
+    Attributes
+    ----------
+    state : RigState
+    noise : NoiseMixture
+    residual : float64 [M, S, 2]
+        Observed minus projected, px; NaN behind the camera, 0 in empty slots.
+    inlier : float64 [M, S]
+        Probability of being good; 0 in empty slots.
+    iterations : int
+    converged : bool
+    """
+
+    state: RigState
+    noise: NoiseMixture
+    residual: Array
+    inlier: Array
+    iterations: int
+    converged: bool
+
+
+# Behind the camera counts as a miss by this much, so that a step there is refused.
+_BEHIND_PX2 = 1e8
+
+
+def _squared(residual: Array) -> Array:
+    return np.where(np.isfinite(residual).all(-1), (residual**2).sum(-1), _BEHIND_PX2)
+
+
+def degrees_of_freedom_share(problem: Problem, inlier: Array) -> float:
+    """Degrees of freedom per observed coordinate: fits make residuals smaller than the noise."""
+    seen = float(inlier[problem.views.seen].sum())
+    per_pose = POSE_FREEDOM if np.linalg.matrix_rank(problem.points - problem.points.mean(0), tol=1e-6) > 1 else 5
+    parameters = problem.free.sum() + per_pose * len(np.unique(problem.views.pose))
+    return float(np.clip(1 - parameters / max(2 * seen, 1.0), 0.05, 1.0))
+
+
+POSE_FREEDOM = 6
+
+
+def _with_priors(problem: Problem, equations: NormalEquations, state: RigState) -> NormalEquations:
+    U, u = equations.U.copy(), equations.u.copy()
+    i = np.arange(INTRINSICS)
+    U[:, i, i] += problem.prior_information
+    u[:, :INTRINSICS] += problem.prior_information * (problem.prior_mean - state.intrinsics)
+    V = equations.V
+    spread = problem.points - problem.points.mean(0)
+    _, size, axes = np.linalg.svd(spread, full_matrices=False)
+    if size[1] < 1e-6 * size[0]:
+        # A wand's turn about itself shows in no image: hold it, which costs nothing.
+        axis = state.target_rotation @ axes[0]
+        strength = np.einsum("bii->b", V[:, :3, :3]) / 3
+        V = V.copy()
+        V[:, :3, :3] += strength[:, None, None] * axis[:, :, None] * axis[:, None, :]
+    return replace(equations, U=U, u=u, V=V)
+
+
+def linearise(problem: Problem, state: RigState, weights: Array) -> NormalEquations:
+    """Normal equations with priors and gauge; `weights` [M, S] in 1/px^2."""
+    return _with_priors(problem, NormalEquations.build(problem.views, state, problem.points, weights), state)
+
+
+def adjust(
+    problem: Problem, state: RigState, *, iterations: int = 50, robust: bool = True, tolerance: float = 1e-9
+) -> Adjusted:
+    """Minimise the negative log-likelihood of the mixture from `state`.
+
+    Parameters
+    ----------
+    problem : Problem
+    state : RigState
+        Start values.
+    iterations : int
+        At most so many linearisations.
+    robust : bool
+        False: every observation counts in full.
+    tolerance : float
+        Relative decrease of the cost at which to stop.
+
+    Notes
+    -----
+    Each linearisation uses the mixture's posterior as weight; the scale and the outlier share are
+    re-estimated after each accepted step, so that the kernel narrows as the fit improves.
+    """
+    seen = problem.views.seen
+    residual = residuals(problem.views, state, problem.points)
+    squared = _squared(residual)
+    noise = NoiseMixture.start(np.sqrt(squared[seen]), problem.area)
+    if not robust:
+        noise = replace(noise, outliers=1e-300)
+    damping, done = 1e-4, 0
+    converged = False
+    while done < iterations and not converged:
+        done += 1
+        inlier = np.where(seen, noise.inlier_probability(squared), 0.0)
+        equations = linearise(problem, state, np.where(squared < _BEHIND_PX2, inlier, 0.0) / noise.sigma**2)
+        before = noise.cost(squared[seen]) + problem.prior_cost(state)
+        while True:
+            reduced = equations.reduced(damping, problem.free)
+            moved = _step(problem, equations, reduced, state)
+            trial = residuals(problem.views, moved, problem.points) if moved is not None else None
+            if moved is not None and trial is not None:
+                trial_squared = _squared(trial)
+                after = noise.cost(trial_squared[seen]) + problem.prior_cost(moved)
+                if after <= before:
+                    state, residual, squared = moved, trial, trial_squared
+                    damping = max(damping * 0.1, _SMALLEST_DAMPING)
+                    break
+            damping *= 10
+            if damping > _LARGEST_DAMPING:
+                after, converged = before, True
+                break
+        old = noise
+        if robust:
+            noise = noise.updated(squared[seen])
+        else:
+            noise = replace(noise, sigma=max(float(np.sqrt(squared[seen].mean() / 2)), 1e-5))
+        settled = abs(noise.sigma / old.sigma - 1) < 1e-4
+        converged = converged or (settled and before - after < tolerance * max(abs(before), 1.0))
+    inlier = np.where(seen, noise.inlier_probability(squared), 0.0)
+    return Adjusted(state, noise, residual, inlier, done, converged)
+
+
+def _step(problem: Problem, equations: NormalEquations, reduced: ReducedSystem, state: RigState) -> RigState | None:
+    """The stepped state; None where the system cannot be solved or focal lengths turn negative."""
+    try:
+        cameras = reduced.solve(len(state.t))
+    except np.linalg.LinAlgError:
+        return None
+    poses = equations.pose_steps(reduced, cameras)
+    if not (np.isfinite(cameras).all() and np.isfinite(poses).all()):
+        return None
+    moved = state.moved(cameras, poses)
+    return moved if (moved.intrinsics[:, :2] > 0).all() else None
+
+
+def free_parameters(n_cameras: int, reference: int | None) -> Bools:
+    """Bool [C, 16]: all but the reference camera's pose and the time offsets."""
+    free = np.ones((n_cameras, CAMERA_BLOCK), dtype=bool)
+    free[:, CAMERA_BLOCK - 1] = False
+    if reference is not None:
+        free[reference, INTRINSICS : CAMERA_BLOCK - 1] = False
+    return free

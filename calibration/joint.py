@@ -1,0 +1,284 @@
+"""Calibrate cameras jointly: observations of a target in, cameras with covariance out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.board_pose import fit_planes, view_poses
+from calibration.bundle_adjustment import (
+    Adjusted,
+    Problem,
+    adjust,
+    degrees_of_freedom_share,
+    free_parameters,
+    linearise,
+)
+from calibration.camera import Camera, CameraRig, Lens
+from calibration.errors import CalibrationError
+from calibration.intrinsics import blank_state, start_intrinsics
+from calibration.lens_selection import coefficients, supported
+from calibration.normal_equations import residuals
+from calibration.observations import TargetObservations
+from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, TIME_OFFSET, RigState
+from calibration.settings import CalibrationSettings, Distortion
+from calibration.solution import CalibrationSolution
+from calibration.view_graph import build_view_graph, chain_cameras, place_targets, require_connected
+from calibration.view_table import ViewTable
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+__all__ = ["CalibrationSettings", "calibrate_cameras"]
+
+_DEFAULT = CalibrationSettings()
+
+# Standard deviations of known intrinsics at known_weight 1: share of the focal length, share of the
+# image's longer side, coefficients.
+_KNOWN_STD = (0.02, 0.02, 0.1)
+# What is believed of any lens, in the same units: only against runaway values where the data says nothing.
+_LENS_STD = (np.inf, 0.1, 1.0)
+_LENS_STD_TANGENTIAL = 0.05
+
+
+def calibrate_cameras(
+    observations: TargetObservations,
+    settings: CalibrationSettings = _DEFAULT,
+    known: Mapping[str, Camera] | None = None,
+) -> CalibrationSolution:
+    """Estimate intrinsics, poses and target poses together.
+
+    Parameters
+    ----------
+    observations : TargetObservations
+        Of a board (points in z = 0) or a wand (points on a line).
+    settings : CalibrationSettings
+    known : mapping of camera name to Camera, optional
+        Intrinsics known beforehand (their poses are ignored): start values and a weak prior.
+
+    Returns
+    -------
+    CalibrationSolution
+        In the frame of the best-connected camera.
+
+    Raises
+    ------
+    CalibrationError
+        A camera that never saw the target or too rarely, cameras that are not connected by shared
+        views, or views that do not determine the focal length (a board always parallel to itself).
+
+    Notes
+    -----
+    Start from single views (homographies) and the graph of shared views; then bundle adjustment over
+    all cameras and target poses with a noise mixture that finds outliers (Triggs et al. 2000).
+    """
+    observations = _limited(observations, settings.max_poses)
+    views = ViewTable.of(observations)
+    problem, state = _start(observations, views, settings, known or {})
+    result = adjust(problem, state, iterations=30, tolerance=1e-6)
+    problem, result = _without_wrong_views(problem, result)
+    problem, result = _choose_lens(problem, result, settings, observations)
+    result = adjust(problem, result.state)
+    return _solution(observations, views, problem, result)
+
+
+def _limited(observations: TargetObservations, most: int) -> TargetObservations:
+    used = np.unique(observations.pose)
+    if not most or len(used) <= most:
+        return observations
+    kept = used[np.linspace(0, len(used) - 1, most).round().astype(int)]
+    return observations.select(np.isin(observations.pose, kept))
+
+
+def _start(
+    o: TargetObservations, views: ViewTable, settings: CalibrationSettings, known: Mapping[str, Camera]
+) -> tuple[Problem, RigState]:
+    fisheye = settings.lens is Lens.FISHEYE
+    state = blank_state(o.sizes, fisheye, len(o.times))
+    state = _with_known(state, o, known)
+    fits = fit_planes(views, o.points)
+    _require_views(o, views, fits.usable, settings, known)
+    mean, information = _prior(state, o, settings, known)
+    free = free_parameters(len(o.cameras), None)
+    for c, name in enumerate(o.cameras):
+        simple = Distortion.NONE if settings.distortion is Distortion.NONE else Distortion.K1K2
+        free[c, 4:INTRINSICS] = coefficients(simple, bool(state.fisheye[c]))
+        if name in known:
+            free[c, :INTRINSICS] = False
+    state = start_intrinsics(views, o.points, fits, state, free, (mean, information))
+    poses = view_poses(views, state, o.points, fits)
+    corners = _corners(o.points)
+    graph = build_view_graph(views, poses, corners, len(o.cameras))
+    require_connected(graph, views.select(np.flatnonzero(poses.usable)), o.cameras, o.times)
+    state, reference = chain_cameras(graph, state)
+    state, solved = place_targets(views, poses, corners, state)
+    usable = solved[views.pose] & (fits.usable | (views.seen.sum(1) < 4))
+    free = free_parameters(len(o.cameras), reference)
+    for c in range(len(o.cameras)):
+        choice = Distortion.K1K2 if settings.distortion is Distortion.AUTO else settings.distortion
+        free[c, 4:INTRINSICS] = coefficients(choice, bool(state.fisheye[c]))
+        if o.cameras[c] in known:
+            free[c, 4:INTRINSICS] |= known[o.cameras[c]].distortion != 0
+    area = float(np.mean([w * h for w, h in o.sizes]))
+    return Problem(views.select(usable), o.points, free, mean, information, area), state
+
+
+def _with_known(state: RigState, o: TargetObservations, known: Mapping[str, Camera]) -> RigState:
+    intrinsics, fisheye = state.intrinsics.copy(), state.fisheye.copy()
+    for c, (name, size) in enumerate(zip(o.cameras, o.sizes, strict=True)):
+        if name in known:
+            camera = known[name]
+            if camera.size != size:
+                raise CalibrationError(
+                    "the known intrinsics are for another image size",
+                    expected=f"{size[0]} x {size[1]} px, as the footage",
+                    found=f"{camera.size[0]} x {camera.size[1]} px",
+                    where=f"camera {name}",
+                    hint="give intrinsics for the resolution of the footage",
+                )
+            K = camera.K
+            intrinsics[c] = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *camera.distortion]
+            fisheye[c] = camera.lens is Lens.FISHEYE
+    return replace(state, intrinsics=intrinsics, fisheye=fisheye)
+
+
+def _prior(
+    state: RigState, o: TargetObservations, settings: CalibrationSettings, known: Mapping[str, Camera]
+) -> tuple[Array, Array]:
+    mean = state.intrinsics.copy()
+    std = np.empty_like(mean)
+    for c, name in enumerate(o.cameras):
+        focal, centre, lens = _LENS_STD
+        weight = settings.known_weight
+        long = max(o.sizes[c])
+        std[c] = [focal * mean[c, 0]] * 2 + [centre * long] * 2 + [lens] * 5
+        if not state.fisheye[c]:
+            std[c, 6:8] = _LENS_STD_TANGENTIAL
+        if name in known and weight > 0:
+            focal, centre, lens = (s / np.sqrt(weight) for s in _KNOWN_STD)
+            std[c] = [focal * mean[c, 0], focal * mean[c, 1], *[centre * long] * 2, *[lens] * 5]
+    return mean, 1 / std**2
+
+
+def _require_views(
+    o: TargetObservations, views: ViewTable, usable: Bools, settings: CalibrationSettings, known: Mapping[str, Camera]
+) -> None:
+    seen = np.bincount(views.camera, minlength=len(o.cameras))
+    good = np.bincount(views.camera[usable], minlength=len(o.cameras))
+    for c, name in enumerate(o.cameras):
+        needed = 1 if name in known else settings.min_views
+        if good[c] >= needed:
+            continue
+        raise CalibrationError(
+            "the target was never seen" if seen[c] == 0 else "too few usable views of the target",
+            expected=f"at least {needed} views with four or more consistent points, not on a line",
+            found=f"{good[c]} usable of {seen[c]} views",
+            where=f"camera {name}",
+            hint="check the board's definition, or show the target to this camera longer, nearer and tilted",
+        )
+
+
+def _corners(points: Array) -> Array:
+    """Four points in the target's plane that span it: its bounding box."""
+    low, high = points.min(0), points.max(0)
+    return np.array([[low[0], low[1], 0.0], [high[0], low[1], 0.0], [high[0], high[1], 0.0], [low[0], high[1], 0.0]])
+
+
+def _without_wrong_views(problem: Problem, result: Adjusted) -> tuple[Problem, Adjusted]:
+    """Leave out views most of whose points are wrong: wrong ids, or a board that is not ours."""
+    views = problem.views
+    share = result.inlier.sum(1) / np.maximum(views.seen.sum(1), 1)
+    keep = share >= 0.5
+    count = np.bincount(views.pose[keep], views.seen[keep].sum(1), minlength=len(result.state.target_translation))
+    keep &= count[views.pose] >= 4
+    return replace(problem, views=views.select(keep)), result
+
+
+def _camera_covariance(problem: Problem, result: Adjusted) -> tuple[Array, NDArray[np.int64]]:
+    """Covariance [D, D] of the free camera parameters, and which of the C x 16 they are."""
+    sigma2 = result.noise.sigma**2 / degrees_of_freedom_share(problem, result.inlier)
+    equations = linearise(problem, result.state, result.inlier / sigma2)
+    reduced = equations.reduced(0.0, problem.free)
+    return reduced.covariance(), reduced.chosen
+
+
+def _choose_lens(
+    problem: Problem, result: Adjusted, settings: CalibrationSettings, o: TargetObservations
+) -> tuple[Problem, Adjusted]:
+    if settings.distortion is not Distortion.AUTO:
+        return problem, result
+    free = problem.free.copy()
+    for c, fisheye in enumerate(result.state.fisheye):
+        free[c, 4:INTRINSICS] = coefficients(Distortion.AUTO, bool(fisheye))
+    full = replace(problem, free=free)
+    fitted = adjust(full, result.state, iterations=30, tolerance=1e-6)
+    covariance, chosen = _camera_covariance(full, fitted)
+    place = {int(k): n for n, k in enumerate(chosen)}
+    free = free.copy()
+    intrinsics = fitted.state.intrinsics.copy()
+    for c, fisheye in enumerate(fitted.state.fisheye):
+        n = 4 if fisheye else 5
+        rows = [place[c * CAMERA_BLOCK + 4 + k] for k in range(n)]
+        block = np.eye(5)
+        block[:n, :n] = covariance[np.ix_(rows, rows)]
+        count = 2 * int(fitted.inlier[full.views.camera == c].sum())
+        keep = supported(intrinsics[c, 4:], block, count, bool(fisheye))
+        free[c, 4:INTRINSICS] = keep
+        intrinsics[c, 4:][~keep] = 0.0
+    return replace(problem, free=free), replace(fitted, state=replace(fitted.state, intrinsics=intrinsics))
+
+
+def _solution(o: TargetObservations, views: ViewTable, problem: Problem, result: Adjusted) -> CalibrationSolution:
+    state, C = result.state, len(o.cameras)
+    covariance, chosen = _camera_covariance(problem, result)
+    camera, index = np.divmod(chosen, CAMERA_BLOCK)
+    timed = index == TIME_OFFSET
+    blocks = np.zeros((C, CAMERA_BLOCK, CAMERA_BLOCK))
+    for c in range(C):
+        mine = np.flatnonzero(camera == c)
+        blocks[c][np.ix_(index[mine], index[mine])] = covariance[np.ix_(mine, mine)]
+    offset_std = np.where(timed.any(), np.sqrt(blocks[:, TIME_OFFSET, TIME_OFFSET]), np.nan)
+    cameras = tuple(
+        Camera(
+            o.cameras[c], o.sizes[c], state.K[c], state.intrinsics[c, 4:], state.R[c], state.t[c],
+            Lens.FISHEYE if state.fisheye[c] else Lens.BROWN_CONRADY,
+        )
+        for c in range(C)
+    )  # fmt: skip
+    solved = np.zeros(len(o.times), bool)
+    solved[problem.views.pose] = True
+    residual = np.full((len(o), 2), np.nan)
+    shown = views.select(solved[views.pose])
+    r = residuals(shown, state, o.points)
+    residual[shown.row[shown.seen]] = r[shown.seen]
+    inlier = np.zeros(len(o), bool)
+    used = problem.views.seen
+    inlier[problem.views.row[used]] = result.inlier[used] > 0.5
+    sigma = np.array([_robust_sigma(residual[(o.camera == c) & inlier]) for c in range(C)])
+    target_translation = np.where(solved[:, None], state.target_translation, np.nan)
+    vectors = np.full((len(o.times), 3), np.nan)
+    from scipy.spatial.transform import Rotation
+
+    vectors[solved] = Rotation.from_matrix(state.target_rotation[solved]).as_rotvec()
+    keep = ~timed
+    return CalibrationSolution(
+        rig=CameraRig(cameras, blocks[:, :TIME_OFFSET, :TIME_OFFSET], "camera frame of the reference camera"),
+        covariance=covariance[np.ix_(keep, keep)],
+        parameter_camera=camera[keep],
+        parameter_index=index[keep],
+        time_offset_s=state.offset,
+        time_offset_std_s=offset_std,
+        rig_from_target=(vectors, target_translation),
+        residual=residual,
+        inlier=inlier,
+        sigma_px=sigma,
+    )
+
+
+def _robust_sigma(residual: Array) -> float:
+    if not len(residual):
+        return float("nan")
+    return float(np.median(np.linalg.norm(residual, axis=1)) / np.sqrt(2 * np.log(2)))
