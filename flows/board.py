@@ -26,31 +26,31 @@ class StageProgress:
     def __init__(self, session: Session, units: list[UnitPlan]) -> None:
         self._state = session.state
         self._cache = Cache(session.state, session.digests)
-        self._before = {(u.stage, u.unit): self._made_at(u.stage, u.unit) for u in units}
-        self._units: dict[Stage, list[str]] = {}
+        self._before = {(u.stage, u.unit): self._cache.stamp(u.stage, u.unit) for u in units}
+        self._open: dict[Stage, list[str]] = {}
         for u in units:
-            self._units.setdefault(u.stage, []).append(u.unit)
+            self._open.setdefault(u.stage, []).append(u.unit)
+        self._finished = dict.fromkeys(self._open, 0.0)
 
     @property
     def stages(self) -> list[Stage]:
         """The stages with something to do."""
-        return list(self._units)
-
-    def _made_at(self, stage: Stage, unit: str) -> tuple[str, str]:
-        reference = self._cache.current(stage, unit)
-        return (reference.key, reference.made_at) if reference else ("", "")
+        return list(self._open)
 
     def fraction(self, stage: Stage) -> tuple[float, float]:
         """(done, total) of a stage: frames where its units report them, else units."""
-        done = total = 0.0
-        for unit in self._units[stage]:
-            if self._made_at(stage, unit) != self._before[stage, unit]:
-                span = _frames(unit)
-                done, total = done + span, total + span
+        still = []
+        for unit in self._open[stage]:  # those that have finished are not looked at again
+            if self._cache.stamp(stage, unit) != self._before[stage, unit]:
+                self._finished[stage] += _frames(unit)
             else:
-                reported = read_progress(progress_file(self._state, stage.value, unit))
-                done += reported[0] if reported else 0
-                total += reported[1] if reported else _frames(unit)
+                still.append(unit)
+        self._open[stage] = still
+        done = total = self._finished[stage]
+        for unit in still:
+            reported = read_progress(progress_file(self._state, stage.value, unit))
+            done += reported[0] if reported else 0
+            total += reported[1] if reported else _frames(unit)
         return done, total
 
 

@@ -78,10 +78,14 @@ class Reference:
     ingredients: Ingredients
 
     @staticmethod
+    def of(content: dict[str, Any]) -> Reference:
+        """The reference that `asdict` took apart; KeyError or TypeError when it is none."""
+        return Reference(**{**content, "ingredients": Ingredients(**content["ingredients"])})
+
+    @staticmethod
     def parse(text: str) -> Reference:
         """Read the JSON text; ValueError, KeyError or TypeError when it is not one."""
-        content = json.loads(text)
-        reference = Reference(**{**content, "ingredients": Ingredients(**content["ingredients"])})
+        reference = Reference.of(json.loads(text))
         if reference.key != reference.ingredients.key:
             raise ValueError("the key is not that of the ingredients")  # a bit flipped, and it is still JSON
         return reference
@@ -167,6 +171,14 @@ class Cache:
             if before is not None and before.key != reference.key:
                 self._mark_used(stage, before.key)
             write_bytes(self._current_path(stage, unit, ".json"), canonical(asdict(reference)).encode())
+
+    def stamp(self, stage: Stage, unit: str) -> tuple[int, int]:
+        """What changes whenever `set_current` puts another reference in its place."""
+        try:
+            status = self._current_path(stage, unit, ".json").stat()
+        except OSError:
+            return 0, 0
+        return status.st_mtime_ns, status.st_ino
 
     def all_current(self) -> Iterator[Reference]:
         """The reference that was used last, of every unit there ever was."""

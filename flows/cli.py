@@ -80,6 +80,9 @@ def run(
     paranoid: Annotated[
         bool, typer.Option("--paranoid", help="Read all inputs and artifacts anew; do not trust sizes and times.")
     ] = False,
+    cluster: Annotated[
+        str, typer.Option(metavar="tcp://HOST:PORT", help="Dask scheduler whose workers do the work.")
+    ] = "",
 ) -> None:
     """Bring a session up to date: only what a change made stale is run."""
     from rich.console import Console
@@ -89,7 +92,7 @@ def run(
     from flows.run import run_session
     from flows.session import Session
 
-    options = replace(_run_options(until, start, force or [], device), paranoid=paranoid)
+    options = replace(_run_options(until, start, force or [], device), paranoid=paranoid, cluster=cluster)
     assignments = [Assignment.parse(text) for text in set_ or []]
     if dry_run:
         cli_maintenance.print_preview(session, options, assignments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,32 +58,25 @@ def unseal(path: Path) -> Any:
     return value if hash_text(canonical(value)) == expected else None
 
 
-@dataclass(frozen=True)
-class _Stamp:
-    """What must be unchanged for a remembered digest to hold."""
-
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-
 class DigestMemo:
     """Digests by path, valid while size, times and inode stay the same.
+
+    Those of artifacts have a file of their own: there are thousands in a long session, and whoever
+    works on one of its parts only asks for the inputs'.
 
     Parameters
     ----------
     path : Path
-        JSON file that keeps the memo between runs; a missing or damaged one starts empty.
+        JSON file that keeps the inputs' digests between runs; a missing or damaged one starts empty.
     paranoid : bool
         Read every file anew.
     """
 
     def __init__(self, path: Path, *, paranoid: bool = False) -> None:
-        self._path, self._paranoid = path, paranoid
-        self._entries: dict[str, list[Any]] = _load(path)
+        self._inputs, self._artifacts = _Table(path), _Table(path.with_name("artifacts.json"))
+        self._cache = os.path.join(path.parent.resolve(), "cache", "")
+        self._paranoid = paranoid
         self._checked: set[str] = set()
-        self._changed = False
 
     def digest(self, path: Path) -> str:
         """Hex SHA-256 of the file's content; StorageError when it cannot be read."""
@@ -92,25 +85,38 @@ class DigestMemo:
             status = os.stat(name)
         except OSError as error:
             raise StorageError("no such file", found=str(error), where=str(path)) from error
-        stamp = list(asdict(_Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)).values())
-        entry = self._entries.get(name)
+        stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+        table = self._artifacts if name.startswith(self._cache) else self._inputs
+        entry = table.entries.get(name)
         must_read = self._paranoid and name not in self._checked
         if entry is None or entry[0] != stamp or must_read:
             entry = [stamp, hash_file(path)]
-            self._entries[name] = entry
-            self._changed = True
+            table.entries[name] = entry
+            table.changed = True
         self._checked.add(name)
         return str(entry[1])
 
     def save(self) -> None:
         """Keep the memo for the next run; files that are gone are forgotten."""
-        if self._changed:
-            kept = {name: entry for name, entry in self._entries.items() if os.path.exists(name)}
+        self._inputs.save()
+        self._artifacts.save()
+
+
+class _Table:
+    """One file of a memo: per path, what must be unchanged for its digest to hold, and the digest."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.changed = False
+
+    @cached_property
+    def entries(self) -> dict[str, list[Any]]:
+        content = unseal(self._path)
+        well_formed = isinstance(content, dict) and all(isinstance(e, list) and len(e) == 2 for e in content.values())
+        return content if well_formed else {}
+
+    def save(self) -> None:
+        if self.changed:
+            kept = {name: entry for name, entry in self.entries.items() if os.path.exists(name)}
             write_bytes(self._path, seal(kept))
-            self._changed = False
-
-
-def _load(path: Path) -> dict[str, list[Any]]:
-    content = unseal(path)
-    well_formed = isinstance(content, dict) and all(isinstance(e, list) and len(e) == 2 for e in content.values())
-    return content if well_formed else {}
+            self.changed = False

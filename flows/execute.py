@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 import mocap
 from flows.cache import Cache, Failure, Ingredients, Reference
 from flows.config import Stage
-from flows.plan import UnitPlan, make_plan, plan_stage, stage_references
+from flows.digests import canonical
+from flows.plan import UnitPlan, differences, make_plan, plan_unit, stage_references
 from flows.progress import progress_file, reporter
 from flows.session import Session
-from flows.stages import STAGES, Work
+from flows.stages import STAGES, References, Work, ingredients
 from mocap.devices import DeviceChoice
 from mocap.errors import MocapError, StageError, StorageError
 
 logger = logging.getLogger(__name__)
 
 
-def make_unit(root: Path, stage: Stage, unit: str, device: DeviceChoice, *, force: bool = False) -> Reference:
+def pack_inputs(stage: Stage, references: References) -> str:
+    """The artifacts that a stage reads, as JSON text that can be sent anywhere."""
+    return canonical(
+        {s.value: {unit: asdict(r) for unit, r in references.get(s, {}).items()} for s in STAGES[stage].inputs}
+    )
+
+
+def unpack_inputs(text: str) -> References:
+    """What `pack_inputs` packed."""
+    return {
+        Stage(stage): {unit: Reference.of(fields) for unit, fields in units.items()}
+        for stage, units in json.loads(text).items()
+    }
+
+
+def make_unit(
+    root: Path, stage: Stage, unit: str, device: DeviceChoice, *, force: bool = False, inputs: str = ""
+) -> Reference:
     """Make the artifact of a unit from its inputs' current artifacts, unless it is there already.
 
     Parameters
@@ -29,6 +49,8 @@ def make_unit(root: Path, stage: Stage, unit: str, device: DeviceChoice, *, forc
         Session folder; nothing else is shared with the caller, so this can run in any process.
     force : bool
         Make it anew even when it is up to date.
+    inputs : str
+        The artifacts to make it from (`pack_inputs`); the session is searched for them where empty.
 
     Raises
     ------
@@ -37,8 +59,8 @@ def make_unit(root: Path, stage: Stage, unit: str, device: DeviceChoice, *, forc
     """
     session = Session(root)
     cache = Cache(session.state, session.digests)
-    references = stage_references(make_plan(session, cache))
-    planned = next(u for u in plan_stage(session, cache, stage, references) if u.unit == unit)
+    references = unpack_inputs(inputs) if inputs else stage_references(make_plan(session, cache))
+    planned = plan_unit(session, cache, stage, unit, references)
     if planned.reference is not None and not force:
         cache.set_current(stage, unit, planned.reference)
         return planned.reference
@@ -59,6 +81,7 @@ def _run_and_store(work: Work, stage: Stage, made_from: Ingredients) -> Referenc
 
     started = time.perf_counter()
     record = STAGES[stage].step(work)
+    _check_unchanged(work, stage, made_from)
     path = work.cache.path(stage, made_from.key)
     provenance = Provenance(
         stage=stage.value,
@@ -82,6 +105,16 @@ def _run_and_store(work: Work, stage: Stage, made_from: Ingredients) -> Referenc
     work.cache.set_current(stage, work.unit, reference)
     logger.info("%s %s made in %.2f s: %s", stage, work.unit, reference.seconds, path.name)
     return reference
+
+
+def _check_unchanged(work: Work, stage: Stage, made_from: Ingredients) -> None:
+    """A file that changed while it was read may have given anything: nothing is kept of it."""
+    changed = differences(made_from, ingredients(work.session, stage, work.unit, work.references))
+    if changed:
+        raise StageError(
+            f"an input of {f'{stage} {work.unit}'.strip()} changed while it was read", found="; ".join(changed),
+            where=str(work.session.root), hint="run the same command again once nobody writes to it",
+        )  # fmt: skip
 
 
 def _remember_failure(cache: Cache, planned: UnitPlan, error: Exception) -> None:

@@ -146,7 +146,7 @@ def verify(root: Path) -> Iterator[Finding]:
         cache = Cache(session.state, session.digests)
         used = list(cache.all_current())
         for name, path in _inputs(session).items():
-            yield Finding(f"input {name}", path, _input_problem(session, path, _recorded(used, name, path)))
+            yield Finding(f"input {name}", path, _input_problem(session, path, _recorded(used, name)))
         for entry in cache.entries():
             yield Finding(f"artifact {entry.name}", entry.path, _artifact_problem(session, entry))
         session.digests.save()
@@ -160,18 +160,18 @@ def _inputs(session: Session) -> dict[str, Path]:
     return {**found, **session.videos}
 
 
-def _recorded(used: list[Reference], name: str, path: Path) -> set[str]:
+def _recorded(used: list[Reference], name: str) -> set[str]:
     """The digests that an input had when it was used."""
     digests = set()
     for i in (r.ingredients for r in used):
-        if i.stage == Stage.CALIBRATE:
-            concerned = name == "calibration"
-        elif i.stage == Stage.DETECT:
-            concerned = name == (i.unit.rpartition("/")[0] or "keypoints")
+        if i.stage == Stage.CALIBRATE and name == "calibration":
+            role = "file calibration"
+        elif i.stage == Stage.DETECT and name == (i.unit.rpartition("/")[0] or "keypoints"):
+            role = "file video" if i.unit else "file keypoints"
         else:
-            concerned = False
-        if concerned and f"file {path.name}" in i.inputs:
-            digests.add(i.inputs[f"file {path.name}"])
+            continue
+        if role in i.inputs:
+            digests.add(i.inputs[role])
     return digests
 
 

@@ -55,17 +55,15 @@ def plan_stage(session: Session, cache: Cache, stage: Stage, references: Referen
 
     An input stage absent from `references` is not up to date.
     """
+    return [plan_unit(session, cache, stage, unit, references) for unit in unit_names(session, stage)]
+
+
+def plan_unit(session: Session, cache: Cache, stage: Stage, unit: str, references: References) -> UnitPlan:
+    """How one unit of a stage stands; as `plan_stage`, without looking at the others."""
     absent = [s.value for s in STAGES[stage].inputs if s not in references]
     if absent:
         waits = f"{', '.join(absent)} {'has' if len(absent) == 1 else 'have'} to run first"
-        return [
-            UnitPlan(stage, unit, State.WAITING, (waits,), None, None, cache.failure(stage, unit))
-            for unit in unit_names(session, stage)
-        ]
-    return [_plan_unit(session, cache, stage, unit, references) for unit in unit_names(session, stage)]
-
-
-def _plan_unit(session: Session, cache: Cache, stage: Stage, unit: str, references: References) -> UnitPlan:
+        return UnitPlan(stage, unit, State.WAITING, (waits,), None, None, cache.failure(stage, unit))
     wanted = ingredients(session, stage, unit, references)
     reference, absence = cache.lookup(stage, wanted.key)
     if reference is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import importlib.metadata
 import logging
 import os
@@ -27,7 +28,9 @@ from mocap.errors import DependencyError
 
 logger = logging.getLogger(__name__)
 
-_START_LIMIT_S = 120.0
+_START_LIMIT_S = 300.0  # seconds on an idle machine; one that is short of memory takes its time
+_API_LIMIT_S = 10.0
+_API_ATTEMPTS = 3
 
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -44,7 +47,9 @@ _QUIET = {
 
 
 @contextlib.contextmanager
-def prefect_api(session_root: Path, meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
+def prefect_api(
+    session_root: Path, meanwhile: Callable[[], object] = lambda: None, results: Path | None = None
+) -> Iterator[None]:
     """Make a Prefect API available to this process; call before Prefect is imported.
 
     Parameters
@@ -52,47 +57,100 @@ def prefect_api(session_root: Path, meanwhile: Callable[[], object] = lambda: No
     session_root : Path
     meanwhile : callable
         What to do while the server starts, such as to import Prefect: both take seconds.
+    results : Path or None
+        Where tasks leave what they return, when they run on other machines: a folder that all see.
 
     Raises
     ------
     DependencyError
-        The private server did not start.
+        The private server did not start, or the user's own does not answer.
     """
     home = home_of(session_root)
     for name, value in {**_QUIET, "PREFECT_HOME": str(home)}.items():
         os.environ.setdefault(name, value)
-    if os.environ.get("PREFECT_API_URL"):
-        yield
-        return
+    if results is not None:
+        os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(results)
+    try:
+        if url := os.environ.get("PREFECT_API_URL"):
+            check_api(url)
+            yield
+        else:
+            with _private_server(home, meanwhile):
+                yield
+            _keep_prepared_database(home)
+    finally:
+        # Nothing in them is needed again: what a run did is in the session's own record.
+        shutil.rmtree(home, ignore_errors=True)
+        if results is not None:
+            os.environ.pop("PREFECT_LOCAL_STORAGE_PATH", None)
+            shutil.rmtree(results, ignore_errors=True)
+
+
+def check_api(url: str) -> None:
+    """See that a Prefect server answers.
+
+    Raises
+    ------
+    DependencyError
+        It does not, or what answers is not one.
+    """
+    found = ""
+    for attempt in range(_API_ATTEMPTS):
+        if attempt:
+            time.sleep(1.0)
+        try:
+            with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=_API_LIMIT_S):
+                return
+        except urllib.error.HTTPError as error:
+            if error.code in (401, 403):
+                return  # it wants credentials, which Prefect itself knows
+            found = f"HTTP {error.code} {error.reason}"
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            found = str(getattr(error, "reason", error)) or type(error).__name__
+    raise DependencyError(
+        "the Prefect server does not answer", expected="an address such as http://HOST:4200/api",
+        found=found, where=f"PREFECT_API_URL={url}",
+        hint="start it with `prefect server start`, or unset PREFECT_API_URL to use a private one",
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _private_server(home: Path, meanwhile: Callable[[], object]) -> Iterator[None]:
     home.mkdir(parents=True, exist_ok=True)
     _copy_prepared_database(home)
-    port = _free_port()
     log = home / "server.log"
-    with log.open("wb") as output:
+    # The socket is bound here and handed over, so that nobody can take the port in between.
+    with log.open("wb") as output, socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        port = int(listener.getsockname()[1])
         server = subprocess.Popen(
-            [sys.executable, "-m", "flows.prefect_server", str(port)],
+            [sys.executable, "-m", "flows.prefect_server", str(listener.fileno())],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
             env={**os.environ},
+            pass_fds=[listener.fileno()],
             start_new_session=True,  # a terminal's Ctrl-C is ours to handle; the pipe ends the server
         )
+    try:
+        _speak_directly_to("127.0.0.1")
+        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+        meanwhile()
+        _wait_until_up(server, port, log)
+        yield
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        server.terminate()
         try:
-            os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-            meanwhile()
-            _wait_until_up(server, port, log)
-            yield
-        finally:
-            os.environ.pop("PREFECT_API_URL", None)
-            server.terminate()
-            try:
-                server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-    _keep_prepared_database(home)
-    # Nothing in it is needed again: what a run did is in the session's own record.
-    shutil.rmtree(home, ignore_errors=True)
+            server.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _speak_directly_to(host: str) -> None:
+    """Ask no proxy for it, where the environment names one for everything."""
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
 
 
 def home_of(session_root: Path) -> Path:
@@ -130,12 +188,6 @@ def _keep_prepared_database(home: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
 def _wait_until_up(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline and server.poll() is None:
@@ -153,8 +205,8 @@ def _wait_until_up(server: subprocess.Popen[bytes], port: int, log: Path) -> Non
     )
 
 
-def _serve(port: int) -> None:
-    """Run the server until the parent's end of stdin closes."""
+def _serve(descriptor: int) -> None:
+    """Run the server on a socket that listens already, until the parent's end of stdin closes."""
     import threading
 
     def watch() -> None:
@@ -166,7 +218,8 @@ def _serve(port: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    uvicorn.run(create_app(), host="127.0.0.1", port=port, log_level="error")
+    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error"))
+    server.run(sockets=[socket.socket(fileno=descriptor)])
 
 
 if __name__ == "__main__":

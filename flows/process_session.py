@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.futures import PrefectFuture, wait
+from prefect.client.schemas.objects import TaskRun
+from prefect.futures import PrefectFuture, as_completed
+from prefect.states import State as PrefectState
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
 
+from flows import flow_artifacts
 from flows.cache import Cache
 from flows.config import Stage
-from flows.execute import make_unit
+from flows.execute import make_unit, pack_inputs
+from flows.faults import is_transient
+from flows.gpu_limit import gpu_tags
+from flows.interrupt import beside_signals
 from flows.plan import State, UnitPlan, plan_stage, up_to_date
 from flows.session import Session
 from flows.stages import References
@@ -21,16 +28,33 @@ from mocap.errors import MocapError, StageError
 
 logger = logging.getLogger(__name__)
 
+_RETRY_DELAYS_S = (2.0, 15.0)
 
-@task(name="make-unit", persist_result=True, result_serializer="json", cache_key_fn=lambda _, p: p["key"])
-def make_unit_task(root: str, stage: str, unit: str, device: str, key: str, force: bool) -> dict[str, str]:
+
+def _may_pass(_task: Task[..., Any], _run: TaskRun, state: PrefectState[Any]) -> bool:
+    """Prefect's question whether to try a failed task again."""
+    return isinstance(state.data, BaseException) and is_transient(state.data)
+
+
+@task(
+    name="make-unit",
+    persist_result=True,
+    result_serializer="json",
+    cache_key_fn=lambda _, p: p["key"],
+    retries=len(_RETRY_DELAYS_S),
+    retry_delay_seconds=list(_RETRY_DELAYS_S),
+    retry_condition_fn=_may_pass,
+)
+def make_unit_task(
+    root: str, stage: str, unit: str, device: str, key: str, force: bool, inputs: str = ""
+) -> dict[str, str]:
     """One unit, path to path; Prefect keeps the small reference {key, digest} under our content key."""
-    reference = make_unit(Path(root), Stage(stage), unit, DeviceChoice(device), force=force)
+    reference = make_unit(Path(root), Stage(stage), unit, DeviceChoice(device), force=force, inputs=inputs)
     return {"key": key, "digest": reference.digest}
 
 
 @flow(name="process-session", flow_run_name="{root}", validate_parameters=False)
-def process_session(root: str, until: str, device: str, forced: list[str]) -> list[str]:
+def process_session(root: str, until: str, device: str, forced: list[str], cluster: str = "") -> list[str]:
     """Bring a session up to date.
 
     Parameters
@@ -43,6 +67,8 @@ def process_session(root: str, until: str, device: str, forced: list[str]) -> li
         auto, cpu or cuda.
     forced : list of str
         Stages to make anew even when up to date.
+    cluster : str
+        Address of the Dask scheduler that the tasks go to; empty on this machine.
 
     Returns
     -------
@@ -54,8 +80,9 @@ def process_session(root: str, until: str, device: str, forced: list[str]) -> li
     MocapError
         The first failure of a stage, after its other units have finished.
     """
-    made: list[str] = []
+    made: list[UnitPlan] = []
     references: References = {}
+    flow_artifacts.link_session(Path(root))
     for stage in list(Stage)[: list(Stage).index(Stage(until)) + 1]:
         session = Session(Path(root))
         cache = Cache(session.state, session.digests)
@@ -66,26 +93,31 @@ def process_session(root: str, until: str, device: str, forced: list[str]) -> li
             if u.reference is not None and not force:
                 cache.set_current(stage, u.unit, u.reference)
         session.digests.save()  # the tasks, perhaps in other processes, need not read the inputs again
-        _make_all(root, to_make, device, force)
-        made += [f"{stage}/{u.unit}" if u.unit else stage.value for u in to_make]
+        if to_make:
+            tags = gpu_tags(session, stage, DeviceChoice(device), cluster)
+            _make_all(root, to_make, device, force, pack_inputs(stage, references), tags)
+        made += to_make
         found = up_to_date(plan_stage(session, cache, stage, references))
         if found is None:
             raise StageError(f"{stage} ended without its artifact", where=root, hint="run the command again")
         references[stage] = found
         session.digests.save()
-    return made
+    flow_artifacts.table_of_units(Path(root), made, references)
+    return [f"{u.stage}/{u.unit}" if u.unit else u.stage.value for u in made]
 
 
-def _make_all(root: str, units: list[UnitPlan], device: str, force: bool) -> None:
+def _make_all(root: str, units: list[UnitPlan], device: str, force: bool, inputs: str, tags: list[str]) -> None:
     futures: list[PrefectFuture[Any]] = []
     for u in units:
         key = u.ingredients.key if u.ingredients else ""
         # The plan has just found this artifact absent or damaged, whatever Prefect remembers.
         named = make_unit_task.with_options(
-            task_run_name=f"{u.stage} {u.unit}".strip(), refresh_cache=True, tags=[u.stage.value]
+            task_run_name=f"{u.stage} {u.unit}".strip(), refresh_cache=True, tags=[u.stage.value, *tags]
         )
-        futures.append(named.submit(root, u.stage.value, u.unit, device, key, force))
-    wait(futures)
+        futures.append(named.submit(root, u.stage.value, u.unit, device, key, force, inputs))
+    with flow_artifacts.Progress(Path(root), units[0].stage, len(units)) as progress:
+        for _ in as_completed(futures):
+            progress.advance()
     failures = [e for f in futures if isinstance(e := f.result(raise_on_failure=False), BaseException)]
     for failure in failures:
         if isinstance(failure, MocapError):
@@ -94,12 +126,19 @@ def _make_all(root: str, units: list[UnitPlan], device: str, force: bool) -> Non
         raise failures[0]
 
 
-def run_flow(root: Path, until: Stage, device: DeviceChoice, forced: list[Stage], workers: int) -> list[str]:
+def run_flow(
+    root: Path, until: Stage, device: DeviceChoice, forced: list[Stage], workers: int, cluster: str = ""
+) -> list[str]:
     """Run the flow in this process; raises what a stage raised, without Prefect's wrapping."""
     # Prefect's annotation wants a runner of bare futures; its own runners are of their concrete kind.
     runner: Any = ThreadPoolTaskRunner(max_workers=workers)
+    if cluster:
+        from flows.cluster import dask_runner
+
+        runner = dask_runner(cluster)
     configured = process_session.with_options(task_runner=runner)
-    state = configured(str(root), until.value, device.value, [s.value for s in forced], return_state=True)
+    names = [s.value for s in forced]
+    state = beside_signals(lambda: configured(str(root), until.value, device.value, names, cluster, return_state=True))
     result = state.result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result

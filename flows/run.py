@@ -43,6 +43,8 @@ class RunOptions:
     device : DeviceChoice
     paranoid : bool
         Read every input and artifact anew instead of trusting sizes and times.
+    cluster : str
+        Address of the Dask scheduler that the work goes to; empty for this machine.
     """
 
     until: Stage = Stage.SOLVE
@@ -50,6 +52,7 @@ class RunOptions:
     force: tuple[Stage, ...] = ()
     device: DeviceChoice = DeviceChoice.AUTO
     paranoid: bool = False
+    cluster: str = ""
 
     @property
     def stages(self) -> list[Stage]:
@@ -114,6 +117,10 @@ def run_session(root: Path, options: RunOptions, display: Display) -> RunRecord 
         The first failure of a stage; what finished before stays in the cache.
     """
     session = Session(root, paranoid=options.paranoid)
+    if options.cluster:
+        from flows.cluster import check_cluster
+
+        check_cluster(options.cluster)
     with session.lock():
         remove_partial_files(session.state)
         cache = Cache(session.state, session.digests)
@@ -131,11 +138,12 @@ def _run(session: Session, options: RunOptions, to_do: list[UnitPlan], display: 
     now = datetime.now(UTC)
     record = RunRecord(
         started=now.isoformat(timespec="seconds"),
-        command=f"run --until {options.until} --device {options.device}",
+        command=f"run --until {options.until} --device {options.device}"
+        + (f" --cluster {options.cluster}" if options.cluster else ""),
         process=os.getpid(),
         reasons={f"{u.stage}/{u.unit}" if u.unit else u.stage.value: list(u.reasons) or ["forced"] for u in to_do},
     )
-    stem = session.state / "runs" / f"{now:%Y%m%dT%H%M%S_%fZ}"
+    stem = _new_stem(session.state / "runs", now)
     _save(record, stem)
 
     def interrupted() -> None:
@@ -149,7 +157,7 @@ def _run(session: Session, options: RunOptions, to_do: list[UnitPlan], display: 
             _log_file(stem.with_suffix(".log"), record.warnings),
             display(session, to_do),
         ):
-            record.made = _start(session.root, options, len(to_do), stem.with_suffix(".log"))
+            record.made = _start(session, options, len(to_do), stem.with_suffix(".log"))
         record.outcome = "done"
     except MocapError as error:
         record.outcome, record.error = "failed", str(error)
@@ -159,22 +167,35 @@ def _run(session: Session, options: RunOptions, to_do: list[UnitPlan], display: 
         raise
     finally:
         record.seconds = round(time.perf_counter() - started, 2)
+        remove_partial_files(session.state)  # of workers that were lost
         _save_if_possible(record, stem)
     return record
 
 
-def _start(root: Path, options: RunOptions, units: int, log: Path) -> list[str]:
+def _new_stem(folder: Path, now: datetime) -> Path:
+    """A name for a run's files that sorts after all others, even when the clock was set back."""
+    name = f"{now:%Y%m%dT%H%M%S_%fZ}"
+    last = max((p.stem for p in folder.glob("*.json")), default="")
+    if name <= last:
+        first, _, count = last.partition("-")
+        name = f"{first}-{int(count or 0) + 1:06d}"
+    return folder / name
+
+
+def _start(session: Session, options: RunOptions, units: int, log: Path) -> list[str]:
     from flows.prefect_server import prefect_api
 
-    with prefect_api(root, lambda: importlib.import_module("flows.process_session")):
+    root = session.root
+    results = session.state / "prefect" if options.cluster else None
+    with prefect_api(root, lambda: importlib.import_module("flows.process_session"), results):
         from flows.process_session import run_flow
 
         workers = max(1, min(os.cpu_count() or 1, units, _MAX_WORKERS))
         try:
-            return run_flow(root, options.until, options.device, options.forced, workers)
+            return run_flow(root, options.until, options.device, options.forced, workers, options.cluster)
         except MocapError:
             raise
-        except (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError, OSError) as error:
+        except Exception as error:
             logger.exception("a stage ended with an unexpected error")
             raise StageError(
                 "a stage ended with an unexpected error",
@@ -237,7 +258,7 @@ def remove_partial_files(state: Path) -> None:
 
 def last_run(state: Path) -> RunRecord | None:
     """The record of the latest run."""
-    files = sorted((state / "runs").glob("*.json"))
+    files = sorted((state / "runs").glob("*.json"), key=lambda p: p.stem)
     if not files:
         return None
     try:

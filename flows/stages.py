@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.cache import Cache, Ingredients, Reference
@@ -273,7 +272,7 @@ def ingredients(session: Session, stage: Stage, unit: str, references: Reference
     weights: dict[str, str] = {}
     if stage is Stage.CALIBRATE:
         path = session.resolve(session.config.session.calibration)
-        inputs[f"file {path.name}"] = session.digests.digest(path)
+        inputs["file calibration"] = session.digests.digest(path)
         settings["cameras"] = [[c.name, c.calibration] for c in session.config.cameras]
         settings["images"] = {name: [f.width, f.height, *f.bars] for name, f in session.footage.items()}
     elif stage is Stage.DETECT:
@@ -289,15 +288,15 @@ def _add_detect(
     session: Session, unit: str, settings: dict[str, Any], inputs: dict[str, str], weights: dict[str, str]
 ) -> None:
     if session.config.session.keypoints:
-        path: Path = session.resolve(session.config.session.keypoints)
+        name, path = "file keypoints", session.resolve(session.config.session.keypoints)
         settings.clear()  # the file takes the place of the detector and its settings
         if session.config.session.fps:
             settings["fps"] = session.config.session.fps
     else:
         from mocap.models import digest
 
-        path = session.videos[parse_detect_unit(unit)[0]]
+        name, path = "file video", session.videos[parse_detect_unit(unit)[0]]
         settings["fps"] = session.fps
-        name = session.config.settings.detect.detector.value
-        weights[name] = digest(name)
-    inputs[f"file {path.name}"] = session.digests.digest(path)
+        detector = session.config.settings.detect.detector.value
+        weights[detector] = digest(detector)
+    inputs[name] = session.digests.digest(path)  # by its role: what the file is called changes nothing

@@ -102,7 +102,7 @@ def test_a_changed_byte_of_a_video_reruns_its_camera_only(filmed):
     video.write_bytes(content)
     stale = [u for u in plan(filmed) if u.state is State.STALE]
     assert {u.unit.split("/")[0] for u in stale} == {camera}
-    assert all(f"input file {video.name}" in u.reasons[0] for u in stale)
+    assert all("input file video" in u.reasons[0] for u in stale)
     assert run_all(filmed, Stage.CALIBRATE, Stage.DETECT) == [f"detect/{u.unit}" for u in stale]
     # With the byte back, everything is there at once.
     content[picture_data] ^= 1

@@ -242,7 +242,7 @@ def test_paranoid_reads_what_seems_unchanged(made):
     path.write_bytes(content)
     bad = session.digests.digest(path)
     session.digests.save()
-    memo = made / ".mocap/digests.json"
+    memo = made / ".mocap/artifacts.json"
     memo.write_bytes(seal({k: [s, good if d == bad else d] for k, (s, d) in unseal(memo).items()}))
     assert "all is up to date" in run("run", made, "--dry-run")
     assert "damaged" in run("run", made, "--dry-run", "--paranoid")
