@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.normal_equations import NormalEquations, ReducedSystem, residuals
+from calibration.normal_equations import NormalEquations, residuals
 from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, RigState
 from calibration.robust import NoiseMixture
 from calibration.view_table import ViewTable
@@ -114,10 +114,8 @@ def linearise(problem: Problem, state: RigState, weights: Array) -> NormalEquati
     return _with_priors(problem, NormalEquations.build(problem.views, state, problem.points, weights), state)
 
 
-def adjust(
-    problem: Problem, state: RigState, *, iterations: int = 50, robust: bool = True, tolerance: float = 1e-9
-) -> Adjusted:
-    """Minimise the negative log-likelihood of the mixture from `state`.
+def adjust(problem: Problem, state: RigState, *, iterations: int = 50, tolerance: float = 1e-10) -> Adjusted:
+    """Minimise the reprojection error from `state`, with outliers weighted away.
 
     Parameters
     ----------
@@ -126,58 +124,48 @@ def adjust(
         Start values.
     iterations : int
         At most so many linearisations.
-    robust : bool
-        False: every observation counts in full.
     tolerance : float
         Relative decrease of the cost at which to stop.
 
     Notes
     -----
-    Each linearisation uses the mixture's posterior as weight; the scale and the outlier share are
-    re-estimated after each accepted step, so that the kernel narrows as the fit improves.
+    Iteratively reweighted least squares: each linearisation uses the probability of being good as
+    weight, under the scale and the outlier share of the step before; so the kernel narrows as the fit
+    improves.
     """
     seen = problem.views.seen
     residual = residuals(problem.views, state, problem.points)
     squared = _squared(residual)
-    noise = NoiseMixture.start(np.sqrt(squared[seen]), problem.area)
-    if not robust:
-        noise = replace(noise, outliers=1e-300)
-    damping, done = 1e-4, 0
-    converged = False
+    noise = NoiseMixture.start(squared, seen, problem.area)
+    damping, done, converged = 1e-4, 0, False
     while done < iterations and not converged:
         done += 1
-        inlier = np.where(seen, noise.inlier_probability(squared), 0.0)
-        equations = linearise(problem, state, np.where(squared < _BEHIND_PX2, inlier, 0.0) / noise.sigma**2)
-        before = noise.cost(squared[seen]) + problem.prior_cost(state)
-        while True:
-            reduced = equations.reduced(damping, problem.free)
-            moved = _step(problem, equations, reduced, state)
-            trial = residuals(problem.views, moved, problem.points) if moved is not None else None
-            if moved is not None and trial is not None:
-                trial_squared = _squared(trial)
-                after = noise.cost(trial_squared[seen]) + problem.prior_cost(moved)
-                if after <= before:
-                    state, residual, squared = moved, trial, trial_squared
-                    damping = max(damping * 0.1, _SMALLEST_DAMPING)
+        inlier = noise.inlier_probability(squared, seen)
+        weights = np.where(squared < _BEHIND_PX2, inlier, 0.0) / noise.sigma**2
+        equations = linearise(problem, state, weights)
+        before = 0.5 * float((weights * squared).sum()) + problem.prior_cost(state)
+        after = before
+        while damping < _LARGEST_DAMPING:
+            moved = _step(problem, equations, damping, state)
+            if moved is not None:
+                trial = residuals(problem.views, moved, problem.points)
+                cost = 0.5 * float((inlier / noise.sigma**2 * _squared(trial)).sum()) + problem.prior_cost(moved)
+                if cost <= before:
+                    state, residual, squared, after = moved, trial, _squared(trial), cost
                     break
             damping *= 10
-            if damping > _LARGEST_DAMPING:
-                after, converged = before, True
-                break
-        old = noise
-        if robust:
-            noise = noise.updated(squared[seen])
-        else:
-            noise = replace(noise, sigma=max(float(np.sqrt(squared[seen].mean() / 2)), 1e-5))
+        converged = damping >= _LARGEST_DAMPING
+        damping = max(damping * 0.1, _SMALLEST_DAMPING)
+        old, noise = noise, noise.updated(squared, seen)
         settled = abs(noise.sigma / old.sigma - 1) < 1e-4
         converged = converged or (settled and before - after < tolerance * max(abs(before), 1.0))
-    inlier = np.where(seen, noise.inlier_probability(squared), 0.0)
-    return Adjusted(state, noise, residual, inlier, done, converged)
+    return Adjusted(state, noise, residual, noise.inlier_probability(squared, seen), done, converged)
 
 
-def _step(problem: Problem, equations: NormalEquations, reduced: ReducedSystem, state: RigState) -> RigState | None:
+def _step(problem: Problem, equations: NormalEquations, damping: float, state: RigState) -> RigState | None:
     """The stepped state; None where the system cannot be solved or focal lengths turn negative."""
     try:
+        reduced = equations.reduced(damping, problem.free)
         cameras = reduced.solve(len(state.t))
     except np.linalg.LinAlgError:
         return None

@@ -38,10 +38,10 @@ _DEFAULT = CalibrationSettings()
 
 # Standard deviations of known intrinsics at known_weight 1: share of the focal length, share of the
 # image's longer side, coefficients.
-_KNOWN_STD = (0.02, 0.02, 0.1)
+_KNOWN_STD = (0.02, 0.02, 0.05)
 # What is believed of any lens, in the same units: only against runaway values where the data says nothing.
-_LENS_STD = (np.inf, 0.1, 1.0)
-_LENS_STD_TANGENTIAL = 0.05
+_LENS_STD = (np.inf, 0.03, 0.3)
+_LENS_STD_TANGENTIAL = 0.005
 
 
 def calibrate_cameras(
@@ -78,7 +78,7 @@ def calibrate_cameras(
     observations = _limited(observations, settings.max_poses)
     views = ViewTable.of(observations)
     problem, state = _start(observations, views, settings, known or {})
-    result = adjust(problem, state, iterations=30, tolerance=1e-6)
+    result = adjust(problem, state, iterations=30, tolerance=1e-5)
     problem, result = _without_wrong_views(problem, result)
     problem, result = _choose_lens(problem, result, settings, observations)
     result = adjust(problem, result.state)
@@ -155,11 +155,11 @@ def _prior(
         weight = settings.known_weight
         long = max(o.sizes[c])
         std[c] = [focal * mean[c, 0]] * 2 + [centre * long] * 2 + [lens] * 5
-        if not state.fisheye[c]:
-            std[c, 6:8] = _LENS_STD_TANGENTIAL
         if name in known and weight > 0:
             focal, centre, lens = (s / np.sqrt(weight) for s in _KNOWN_STD)
             std[c] = [focal * mean[c, 0], focal * mean[c, 1], *[centre * long] * 2, *[lens] * 5]
+        if not state.fisheye[c]:
+            std[c, 6:8] = _LENS_STD_TANGENTIAL
     return mean, 1 / std**2
 
 
@@ -214,7 +214,7 @@ def _choose_lens(
     for c, fisheye in enumerate(result.state.fisheye):
         free[c, 4:INTRINSICS] = coefficients(Distortion.AUTO, bool(fisheye))
     full = replace(problem, free=free)
-    fitted = adjust(full, result.state, iterations=30, tolerance=1e-6)
+    fitted = adjust(full, result.state, iterations=30, tolerance=1e-5)
     covariance, chosen = _camera_covariance(full, fitted)
     place = {int(k): n for n, k in enumerate(chosen)}
     free = free.copy()

@@ -1,29 +1,32 @@
-"""Outliers: the noise is a mixture of a Gaussian and a uniform density over the image."""
+"""Outliers: which observations are wrong, judged against the scale of all and of their own view."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 # Median length of a 2D Gaussian error in units of its standard deviation per coordinate.
 _RAYLEIGH_MEDIAN = np.sqrt(2 * np.log(2))
 # Corners are never found better than this; exact data would leave nothing to tell wrong from right by.
 _SMALLEST_SIGMA_PX = 0.005
 _LEAST_SHARE, _MOST_SHARE = 1e-3, 0.5
+# A view may be this much worse than all together (imperfect synchronisation) before its points count as wrong.
+_WORST_VIEW = 4.0
 
 
 @dataclass(frozen=True)
 class NoiseMixture:
-    """Density of a residual: ``(1 - e) N(0, sigma^2 I) + e / area``.
+    """Density of a residual: ``(1 - e) N(0, s^2 I) + e / area``, s being the scale of its view.
 
     Attributes
     ----------
     sigma : float
-        Standard deviation per coordinate of the good observations, px.
+        Standard deviation per coordinate of all good observations, px.
     outliers : float
         Share of observations that are wrong, e.
     area : float
@@ -35,29 +38,34 @@ class NoiseMixture:
     area: float
 
     @staticmethod
-    def start(distance: Array, area: float) -> NoiseMixture:
-        """From the median of residual lengths (px), which up to half of them being wrong hardly move."""
-        sigma = float(np.median(distance)) / _RAYLEIGH_MEDIAN if distance.size else 1.0
+    def start(squared: Array, seen: Bools, area: float) -> NoiseMixture:
+        """From the median of squared residuals (px^2), which up to half of them being wrong hardly move."""
+        sigma = float(np.sqrt(np.median(squared[seen]))) / _RAYLEIGH_MEDIAN if seen.any() else 1.0
         return NoiseMixture(max(sigma, _SMALLEST_SIGMA_PX), 0.05, area)
 
-    def _log_ratio(self, squared: Array) -> Array:
-        """Log of (bad density / good density)."""
-        level = np.log(self.outliers / self.area) - np.log((1 - self.outliers) / (2 * np.pi * self.sigma**2))
-        return level + 0.5 * squared / self.sigma**2
+    def view_scale(self, squared: Array, seen: Bools) -> Array:
+        """Standard deviation [M, 1] of each view's residuals: its own median, within bounds.
 
-    def inlier_probability(self, squared: Array) -> Array:
-        """Probability that an observation is good, from its squared residual (px^2)."""
-        return 1.0 / (1.0 + np.exp(np.minimum(self._log_ratio(squared), 700.0)))
+        With imperfect synchronisation all points of a fast view are off together; they are no
+        outliers, while a wrong corner is one even there.
+        """
+        ordered = np.sort(np.where(seen, squared, np.inf), axis=1)
+        # The lower median: one wrong point of two or three must not make its own excuse.
+        middle = np.maximum((seen.sum(1) - 1) // 2, 0)
+        median = np.sqrt(ordered[np.arange(len(ordered)), middle]) / _RAYLEIGH_MEDIAN
+        return np.clip(median, self.sigma, _WORST_VIEW * self.sigma)[:, None]
 
-    def cost(self, squared: Array) -> float:
-        """Negative log-likelihood, up to terms that residuals do not change: ``r^2 / 2 sigma^2`` when all is well."""
-        level = self._log_ratio(np.zeros(1))[0]
-        return float(np.sum(np.logaddexp(0.0, level) - np.logaddexp(-0.5 * squared / self.sigma**2, level)))
+    def inlier_probability(self, squared: Array, seen: Bools) -> Array:
+        """Probability [M, S] that an observation is good, from squared residuals (px^2); 0 where not seen."""
+        variance = self.view_scale(squared, seen) ** 2
+        level = np.log(self.outliers / self.area) - np.log((1 - self.outliers) / (2 * np.pi * variance))
+        probability = 1.0 / (1.0 + np.exp(np.minimum(level + 0.5 * squared / variance, 700.0)))
+        return np.where(seen, probability, 0.0)
 
-    def updated(self, squared: Array, dof_share: float = 1.0) -> NoiseMixture:
-        """One step of expectation maximisation; `dof_share` = degrees of freedom per residual coordinate."""
-        p = self.inlier_probability(squared)
+    def updated(self, squared: Array, seen: Bools) -> NoiseMixture:
+        """One step of expectation maximisation."""
+        p = self.inlier_probability(squared, seen)
         good = max(float(p.sum()), 1.0)
-        sigma = np.sqrt(float((p * squared).sum()) / (2 * good * dof_share))
-        share = float(np.clip(1 - p.mean(), _LEAST_SHARE, _MOST_SHARE))
-        return NoiseMixture(max(float(sigma), _SMALLEST_SIGMA_PX), share, self.area)
+        sigma = float(np.sqrt((p * squared).sum() / (2 * good)))
+        share = float(np.clip(1 - good / max(seen.sum(), 1), _LEAST_SHARE, _MOST_SHARE))
+        return replace(self, sigma=max(sigma, _SMALLEST_SIGMA_PX), outliers=share)
