@@ -56,8 +56,9 @@ def read_vicon(path: Path, options: ReadOptions) -> Imported:
         cameras.append(camera)
         if fit is not None:
             notes.append(fit.in_words(camera.name))
-    if video and len(video) < len(nodes):
-        notes.append(f"left out: {len(nodes) - len(video)} cameras that are no video cameras")
+    others = [n.get("DEVICEID", "?") for n in nodes if video and n not in video]
+    if others:
+        notes.append(f"left out {', '.join(others)}: no video cameras")
     imported = make_rig(cameras, f"Vicon calibration {path.name}", path, options)
     return Imported(imported.rig, imported.notes + tuple(notes))
 
