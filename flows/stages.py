@@ -231,7 +231,7 @@ STAGES: dict[Stage, StageSpec] = {
     Stage.TRIANGULATE: StageSpec(1, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(2, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
     Stage.FILTER: StageSpec(1, (Stage.LIFT,), filter_step),
-    Stage.SOLVE: StageSpec(1, (Stage.FILTER,), solve_step),
+    Stage.SOLVE: StageSpec(2, (Stage.FILTER,), solve_step),
 }
 
 

@@ -13,6 +13,12 @@ class SolveSettings:
 
     symmetric: bool = True
     """Whether left and right bones get the same length."""
+    ik: bool = True
+    """Whether all frames are solved together by inverse kinematics; else each bone is turned on its own."""
+    limits: bool = True
+    """ik only: whether joints keep to the ranges of healthy adults (softly)."""
+    contacts: bool = True
+    """ik only: whether feet that stand are kept from sliding."""
     twist_window_s: float = 0.15
     """Width (seconds, one standard deviation) over which bending planes of limbs are averaged."""
     min_frames: int = 3

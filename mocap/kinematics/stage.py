@@ -13,6 +13,7 @@ from mocap.kinematics.humanoid import BONES, NAMES, PARENTS
 from mocap.kinematics.landmarks import landmarks
 from mocap.kinematics.lengths import body_lengths
 from mocap.kinematics.pose import PoseSolver
+from mocap.kinematics.refine import Refined, as_it_is, refine
 from mocap.kinematics.rotations import continuous_quaternions
 from mocap.kinematics.settings import SolveSettings
 from mocap.kinematics.torso import completed_torso, mirrored_side, seen_enough
@@ -56,7 +57,7 @@ def solve_motion(trajectories: Trajectories3D, settings: SolveSettings) -> Skele
     parts = segments(trajectories.frames, max_gap=int(_MAX_JUMP_S * trajectories.fps))
     part = np.repeat(np.arange(len(parts)), [s.stop - s.start for s in parts])
     sigma = settings.twist_window_s * trajectories.fps
-    solved: list[tuple[int, PoseSolver]] = []
+    solved: list[tuple[int, PoseSolver, Refined]] = []
     for person in range(trajectories.positions.shape[1]):
         points = landmarks(trajectories, person)
         lengths = body_lengths(points, symmetric=settings.symmetric)
@@ -68,10 +69,12 @@ def solve_motion(trajectories: Trajectories3D, settings: SolveSettings) -> Skele
                 settings.min_frames,
             )
             continue
-        solver = PoseSolver(completed_torso(points, lengths, settings.min_frames), lengths.offsets(), part, sigma)
+        points = completed_torso(points, lengths, settings.min_frames)
+        solver = PoseSolver(points, lengths.offsets(), part, sigma)
         solver.solve()
         _tell_unseen(int(trajectories.person_ids[person]), solver)
-        solved.append((person, solver))
+        refined = refine(points, trajectories, person, solver, settings) if settings.ik else as_it_is(solver)
+        solved.append((person, solver, refined))
     if not solved:
         raise StageError(
             "nobody is seen well enough for a skeleton",
@@ -106,19 +109,22 @@ def fit_error(motion: SkeletalMotion, trajectories: Trajectories3D) -> Array:
     return out
 
 
-def _motion(trajectories: Trajectories3D, solved: list[tuple[int, PoseSolver]]) -> SkeletalMotion:
-    solvers = [s for _, s in solved]
-    quaternions = [[continuous_quaternions(R) for R in s.local] for s in solvers]
+def _motion(trajectories: Trajectories3D, solved: list[tuple[int, PoseSolver, Refined]]) -> SkeletalMotion:
+    quaternions = [[continuous_quaternions(r.rotations[:, b]) for b in range(len(NAMES))] for _, _, r in solved]
     return SkeletalMotion(
-        offsets=np.stack([s.offsets for s in solvers]),
+        offsets=np.stack([s.offsets for _, s, _ in solved]),
         rotations=np.array(quaternions).transpose(2, 0, 1, 3),
-        root_positions=np.stack([s.at[0] for s in solvers], 1),
-        source=np.stack([s.source for s in solvers], 1),
+        root_positions=np.stack([r.root for _, _, r in solved], 1),
+        source=np.stack([s.source for _, s, _ in solved], 1),
         parents=PARENTS,
-        person_ids=trajectories.person_ids[[p for p, _ in solved]],
+        person_ids=trajectories.person_ids[[p for p, _, _ in solved]],
         frames=trajectories.frames,
         joint_names=NAMES,
         fps=trajectories.fps,
+        rotation_std=np.stack([r.std for _, _, r in solved], 1),
+        contacts=np.stack([r.contacts for _, _, r in solved], 1),
+        slide_before=np.stack([r.before for _, _, r in solved]),
+        slide_after=np.stack([r.after for _, _, r in solved]),
     )
 
 

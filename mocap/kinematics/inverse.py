@@ -1,0 +1,176 @@
+"""Inverse kinematics of all frames together: Gauss-Newton on banded normal equations.
+
+The unknowns are the root's place and the joints' turns in every frame. What is minimised: distances of
+the skeleton's points to the seen ones, each by its covariance, with Student-t tails; joints beyond
+their range; angles far from usual; changes of speed and speeds, as noise of known power. Frames
+are linked to the two before and after only, so that a step costs time linear in the frames
+(Nocedal & Wright, Numerical Optimization, 2006, 10.3; LAPACK's banded Cholesky).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+
+from mocap.kinematics.chain import ROOT_NOISE, ROOT_SPEED_NOISE, SPEED_NOISE, Chain
+from mocap.kinematics.equations import advance, assemble, smoothness
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+# Frames solved at once, and how far ahead a chunk looks before its end is dropped.
+_CHUNK_FRAMES = 600
+_LOOK_AHEAD_S = 1.0
+# Frames that the next chunk takes over as they are: smoothness links two.
+_HELD_FRAMES = 2
+# Damping, as a share of the diagonal, where a step made things worse.
+_DAMPING = 1e-2
+_MOST_TURN = 0.5
+# Radians below which no turn of a step counts any more.
+_SETTLED = 2e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """Points fixed to nodes, and where they were seen.
+
+    Attributes
+    ----------
+    node : int [M]
+    local : float64 [M, 3] m
+        In the node's axes.
+    tail : bool [M]
+        Whether a point far off loses weight.
+    seen : float64 [T, M, 3] m
+        World; anything where not seen.
+    information : float64 [T, M, 3, 3] m^-2
+        Inverse covariance; 0 where not seen.
+    """
+
+    node: Ints
+    local: Array
+    tail: Mask
+    seen: Array
+    information: Array
+
+    def rows(self, rows: slice) -> Targets:
+        """The same points over some frames."""
+        return Targets(self.node, self.local, self.tail, self.seen[rows], self.information[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """Root float64 [T, 3] (m, world) and local rotations of nodes [T, N, 4] (quaternions)."""
+
+    root: Array
+    quats: Array
+
+
+def solve_chunks(chain: Chain, targets: Targets, start: Pose, times: Array, iterations: int) -> tuple[Pose, Array]:
+    """The most probable motion, and how uncertain its rotations are.
+
+    Parameters
+    ----------
+    chain : Chain
+    targets : Targets
+    start : Pose
+        Near the solution.
+    times : float64 [T] s
+        Increasing.
+    iterations : int
+        Most Gauss-Newton steps.
+
+    Returns
+    -------
+    pose : Pose
+    std : float64 [T, N] rad
+        Of each node's turn about its least certain axis, given the other frames' are free; NaN for
+        nodes that do not turn.
+
+    Notes
+    -----
+    A long take is solved in chunks: each looks a second ahead, so that its end is not felt, and takes
+    over the last frames of the one before as they are, so that the motion is continuous.
+    """
+    T = len(times)
+    root, quats = start.root.copy(), start.quats.copy()
+    std = np.full((T, quats.shape[1]), np.nan)
+    step = float(np.median(np.diff(times))) if T > 1 else 1.0
+    ahead = int(np.ceil(_LOOK_AHEAD_S / step))
+    first = 0
+    while first < T:
+        stop = first + _CHUNK_FRAMES
+        stop = T if T - stop < ahead else stop
+        held = _HELD_FRAMES if first else 0
+        rows = slice(first - held, min(stop + ahead, T))
+        part = Pose(root[rows], quats[rows])
+        solved, spread = _solve(chain, targets.rows(rows), part, np.diff(times[rows]), held, iterations)
+        new = slice(first, stop)
+        kept = slice(held, held + stop - first)
+        root[new], quats[new], std[new] = solved.root[kept], solved.quats[kept], spread[kept]
+        first = stop
+    return Pose(root, quats), std
+
+
+def _solve(chain: Chain, targets: Targets, start: Pose, steps: Array, held: int, iterations: int) -> tuple[Pose, Array]:
+    D, T = chain.size, len(start.root)
+    best = _System(chain, targets, start, steps, held)
+    damping = 0.0
+    for _ in range(iterations):
+        new_root, new_quats = np.empty_like(best.pose.root), np.empty_like(best.pose.quats)
+        turn = advance(best.pose.root, best.pose.quats, chain.node, chain.axis, chain.unknown, best.step(damping),
+                       _MOST_TURN, new_root, new_quats)  # fmt: skip
+        trial = _System(chain, targets, Pose(new_root, new_quats), steps, held)
+        if trial.cost <= best.cost * (1 + 1e-9):
+            best, damping = trial, 0.1 * damping if damping > _DAMPING else 0.0
+        else:
+            damping = max(10 * damping, _DAMPING)
+        if turn < _SETTLED:
+            break
+    spread = np.full((T, len(chain.parents)), np.nan)
+    if D > 3:
+        variance = best.variance()
+        for n, unknown in enumerate(chain.unknown):
+            if (unknown >= 0).any():
+                spread[:, n] = np.sqrt(variance[:, unknown[unknown >= 0]].max(-1))
+    return best.pose, spread
+
+
+class _System:
+    """Normal equations set up at a pose."""
+
+    def __init__(self, chain: Chain, targets: Targets, pose: Pose, steps: Array, held: int) -> None:
+        self.pose, D, T = pose, chain.size, len(pose.root)
+        self.band, self.gradient = np.zeros((T * D, 2 * D + 1)), np.zeros(T * D)
+        self.blocks = np.zeros((T, D, D))
+        paths = [chain.path(int(n)) for n in targets.node]
+        starts = np.cumsum([0, *(len(p) for p in paths)])
+        flat = np.array([u for p in paths for u in p], np.int64)
+        self.cost = assemble(
+            pose.root, pose.quats, chain.parents, chain.offsets, chain.unknown, chain.node, chain.axis, chain.low,
+            chain.high, chain.usual, targets.node, targets.local, starts, flat, targets.tail, targets.seen,
+            targets.information, self.band, self.gradient, self.blocks,
+        )  # fmt: skip
+        self.cost += smoothness(
+            pose.root, pose.quats, chain.unknown, steps, chain.noise, SPEED_NOISE, ROOT_NOISE, ROOT_SPEED_NOISE, held,
+            D, self.band, self.gradient,
+        )  # fmt: skip
+
+    def step(self, damping: float) -> Array:
+        """The Gauss-Newton step [T D], to be subtracted."""
+        matrix = self.band.copy() if damping else self.band
+        matrix[:, 0] *= 1 + damping
+        factor, info = lapack.dpbtrf(matrix.T, lower=1, overwrite_ab=0)
+        if info:
+            raise np.linalg.LinAlgError(f"normal equations are not positive definite (row {info})")
+        return np.asarray(lapack.dpbtrs(factor, self.gradient, lower=1)[0])
+
+    def variance(self) -> Array:
+        """Variance [T, D] of each unknown given the other frames."""
+        lower = np.tril(self.blocks)
+        whole = lower + np.swapaxes(np.tril(lower, -1), -1, -2)
+        return np.asarray(np.diagonal(np.linalg.inv(whole), axis1=-2, axis2=-1))
