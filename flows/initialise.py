@@ -10,11 +10,11 @@ from pathlib import Path
 import tomlkit
 
 from calibration.camera import CameraRig
-from calibration.formats import read_rig
+from calibration.formats import FOLDER_FORMATS, detect_format, locate, read_rig
 from flows.config import FORMAT_VERSION, CalibrateSettings, CameraEntry, parse_config
 from flows.footage import check_footage, probe_footage
 from flows.rig_fit import fit_rig_to_images
-from mocap.errors import CalibrationError, DataError, MocapError, SessionError, VideoError
+from mocap.errors import CalibrationError, DataError, SessionError, VideoError
 from mocap.storage.atomic import write_bytes
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mts", ".webm", ".mpg")
@@ -78,25 +78,18 @@ def find_calibration(new: NewSession) -> Path:
     given = new.calibration
     if given is None:
         raise CalibrationError(
-            "no calibration was given", expected="--calibration FILE (rig TOML or Qualisys .qca.txt)",
+            "no calibration was given", expected="--calibration FILE (rig TOML, Qualisys, ...: docs/formats.md)",
             hint="multi-camera reconstruction needs to know where the cameras stand",
         )  # fmt: skip
-    if not given.is_dir():
-        return given
-    readable, problems = [], []
-    for path in sorted(p for p in given.iterdir() if p.suffix.lower() in (".toml", ".txt", ".xml", ".qca")):
-        try:
-            read_rig(path)
-            readable.append(path)
-        except MocapError as error:
-            problems.append(f"{path.name}: {error.problem}")
-    if len(readable) != 1:
+    found = locate(given)
+    rig_format = detect_format(found)
+    if found.is_dir() or rig_format in FOLDER_FORMATS:
+        # A session names one file, so that a change of it is seen.
         raise CalibrationError(
-            f"the folder holds {'several calibrations' if readable else 'no calibration that can be read'}",
-            found="; ".join(problems) or ", ".join(p.name for p in readable) or "no candidate file",
-            where=str(given), hint="give the file itself: --calibration FILE",
+            f"this is a {rig_format} calibration of several files", where=str(given),
+            hint=f"make one file of it first: mocap convert-calibration {given} rig.toml",
         )  # fmt: skip
-    return readable[0]
+    return found
 
 
 def find_videos(given: Sequence[Path]) -> dict[str, Path]:

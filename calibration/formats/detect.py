@@ -7,10 +7,10 @@ from pathlib import Path
 
 from calibration.errors import CalibrationError
 from calibration.formats import caliscope, colmap, easymocap, freemocap, human36m, kalibr, opencap, panoptic, voxelpose
-from calibration.formats.common import read_bytes, read_json
+from calibration.formats.common import ReadOptions, read_bytes, read_json
 from calibration.formats.opencv_yaml import read_yaml
 from calibration.formats.optitrack import SUFFIXES as OPTITRACK_SUFFIXES
-from calibration.formats.rig_toml import parse_toml
+from calibration.formats.rig_toml import camera_tables, parse_toml
 
 
 class RigFormat(enum.StrEnum):
@@ -35,6 +35,7 @@ class RigFormat(enum.StrEnum):
 
 _SUFFIXES = (".toml", ".txt", ".xml", ".qca", ".xcp", ".json", ".yml", ".yaml", ".pickle", ".pkl", ".mcal", ".cal")
 _BLANK = b"\xef\xbb\xbf \t\r\n"
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _COLMAP_FILES = {"cameras.txt", "images.txt", "cameras.bin", "images.bin"}
 
 
@@ -56,23 +57,34 @@ def locate(path: Path) -> Path:
         )
     if not path.is_dir() or _folder_format(path) is not None:
         return path
-    found = [p for p in sorted(path.iterdir()) if p.suffix.lower() in _SUFFIXES and p.is_file() and _is_readable(p)]
+    found, problems = [], []
+    for candidate in sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file()):
+        problem = _problem(candidate)
+        if problem is None:
+            found.append(candidate)
+        else:
+            problems.append(f"{candidate.name}: {problem}")
     if len(found) != 1:
         raise CalibrationError(
             f"the folder holds {'several calibrations' if found else 'no calibration that can be read'}",
-            found=", ".join(p.name for p in found) or "no candidate file",
+            found=", ".join(p.name for p in found) or "; ".join(problems) or "no candidate file",
             where=str(path),
             hint="give the file itself",
         )
     return found[0]
 
 
-def _is_readable(path: Path) -> bool:
+def _problem(path: Path) -> str | None:
+    """Why a file among others is no calibration (other programs' TOML files and pickles are not); None if it is one."""
     try:
-        detect_format(path)
-    except CalibrationError:
-        return False
-    return True
+        found = detect_format(path)
+        if found is RigFormat.RIG_TOML:
+            camera_tables(parse_toml(path), path)
+        if found is RigFormat.OPENCAP:
+            opencap.read_opencap(path, ReadOptions())
+    except CalibrationError as error:
+        return error.problem
+    return "OptiTrack, which cannot be read" if found is RigFormat.OPTITRACK else None
 
 
 def detect_format(path: Path) -> RigFormat:
@@ -101,7 +113,7 @@ def _folder_format(folder: Path) -> RigFormat | None:
         return RigFormat.EASYMOCAP
     if colmap.find_model(folder) is not None:
         return RigFormat.COLMAP
-    return RigFormat.OPENCAP if opencap.find_pickles(folder) else None
+    return RigFormat.OPENCAP if opencap.find_cameras(folder) else None
 
 
 def _file_format(path: Path) -> RigFormat | None:
@@ -114,6 +126,8 @@ def _file_format(path: Path) -> RigFormat | None:
     if head.startswith(b"\x80") or suffix in opencap.SUFFIXES:
         return RigFormat.OPENCAP
     text = head.lstrip(_BLANK)
+    if head.startswith(_UTF16):
+        return _xml_format(read_bytes(path).decode("utf-16", errors="ignore").encode())
     if text.startswith(b"<"):
         return _xml_format(read_bytes(path))
     if text.startswith(b"{"):

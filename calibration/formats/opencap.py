@@ -32,10 +32,9 @@ SUFFIXES = (".pickle", ".pkl")
 _KEYS = ("intrinsicMat", "distortion", "rotation", "translation", "imageSize")
 
 
-def find_pickles(folder: Path) -> list[Path]:
-    """The camera files of an OpenCap session: Videos/Cam0/..., Cam0/..., or pickles side by side."""
-    named = sorted(folder.glob(f"**/{FILE_NAME}"))
-    return named or sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+def find_cameras(folder: Path) -> list[Path]:
+    """The camera files of an OpenCap session, in `folder`, Cam0/... or Videos/Cam0/... below it."""
+    return sorted(p for way in ("", "*/", "Videos/*/") for p in folder.glob(f"{way}{FILE_NAME}"))
 
 
 def read_opencap(path: Path, options: ReadOptions) -> Imported:
@@ -46,7 +45,9 @@ def read_opencap(path: Path, options: ReadOptions) -> Imported:
     CalibrationError
         No file, one that holds more than numbers (nothing of it is executed), or missing values.
     """
-    files = find_pickles(path) if path.is_dir() else [path]
+    files = [path]
+    if path.is_dir():
+        files = find_cameras(path) or sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
         raise CalibrationError("no OpenCap camera in the folder", expected=FILE_NAME, where=str(path))
     cameras = [_camera(f, options) for f in files]

@@ -36,6 +36,9 @@ from calibration.formats.common import (
 from calibration.formats.lens_fit import LensFit, fit_brown_conrady, image_grid
 from calibration.formats.xml import attribute, attribute_numbers, parse_xml
 
+# A lens that cannot be followed to within this is better calibrated anew.
+_WORST_FIT_PX = 2.0
+
 
 def read_vicon(path: Path, options: ReadOptions) -> Imported:
     """Read the video cameras of a Vicon calibration (all cameras where none is marked as video).
@@ -91,6 +94,13 @@ def _camera(node: ET.Element, path: Path, options: ReadOptions) -> tuple[Camera,
             fit = fit_brown_conrady(ideal, pixels, K)
         except CalibrationError as error:
             raise located(error, path) from error
+        if fit.rms_px > _WORST_FIT_PX:
+            raise CalibrationError(
+                f"{what}: its lens is too far from any Brown-Conrady lens",
+                found=fit.in_words(name),
+                where=str(path),
+                hint="calibrate the video cameras with a board: mocap calibrate",
+            )
         K, distortion = fit.K, fit.distortion
     return make_camera(name, size, K, distortion, R, -R @ position, path), fit
 
