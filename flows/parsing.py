@@ -8,7 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
 from mocap.errors import SettingsError
@@ -69,6 +69,8 @@ def convert(value: Any, hint: Any, where: str) -> Any:
         return _convert_tuple(value, typing.get_args(hint), where)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return _convert_enum(value, hint, where)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return parse_table(hint, value, where)
     if hint is bool and isinstance(value, bool):
         return bool(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):

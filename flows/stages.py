@@ -226,8 +226,8 @@ class StageSpec:
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(1, (), calibrate_step),
     Stage.DETECT: StageSpec(1, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(1, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
-    Stage.MATCH: StageSpec(1, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
+    Stage.SYNCHRONISE: StageSpec(2, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.MATCH: StageSpec(2, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(1, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(2, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
     Stage.FILTER: StageSpec(1, (Stage.LIFT,), filter_step),

@@ -88,3 +88,21 @@ def assign(
     for j in range(1, m + 1):
         if row_of[j] > 0 and cost[row_of[j] - 1, j - 1] < gate[row_of[j] - 1]:
             column_of[row_of[j] - 1] = j - 1
+
+
+@njit(cache=True, error_model="numpy")
+def assign_greedily(cost: Array, gate: Array, column_of: Ints) -> None:
+    """Nearest pair first; as `assign` otherwise."""
+    n, m = cost.shape
+    column_of[:] = -1
+    taken = np.zeros(m, np.bool_)
+    while True:
+        best, row, column = np.inf, -1, -1
+        for i in range(n):
+            for j in range(m):
+                if column_of[i] < 0 and not taken[j] and cost[i, j] < gate[i] and cost[i, j] < best:
+                    best, row, column = cost[i, j], i, j
+        if row < 0:
+            return
+        column_of[row] = column
+        taken[column] = True

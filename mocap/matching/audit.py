@@ -2,63 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from calibration.camera import CameraRig
-from calibration.projection import Lenses, project, rays
-from mocap.matching.poses import poses_from_views
-from mocap.matching.settings import MatchingSettings
-from mocap.types import Keypoints2D, Matches
+from mocap.matching.lens_kernels import pixel_of
 
 Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 # An alternative is compared over at least this many joints.
 _MIN_JOINTS = 3
 
 
-def agreement(matches: Matches, keypoints: Keypoints2D, rig: CameraRig, settings: MatchingSettings) -> Matches:
-    """`matches` with `score` and `runner_up` filled.
+@njit(cache=True, error_model="numpy")
+def _slot_error(keypoints: Floats, u: Array) -> float:
+    """Mean distance of a slot's joints [J, 2] from pixels u [J, 2]; inf with too few."""
+    total, n = 0.0, 0
+    for j in range(u.shape[0]):
+        x, y = keypoints[j, 0] - u[j, 0], keypoints[j, 1] - u[j, 1]
+        e = np.sqrt(x * x + y * y)
+        if not np.isnan(e):
+            total += e
+            n += 1
+    return total / n if n >= _MIN_JOINTS else np.inf
+
+
+@njit(cache=True, error_model="numpy")
+def _taken_error(keypoints: Floats, observation: NDArray[np.int32], u: Array) -> float:
+    """The same for the joints taken, observation [J], from the slots keypoints [S, J, 2]; NaN with too few."""
+    J = u.shape[0]
+    total, n = 0.0, 0
+    for j in range(J):
+        at = observation[j]
+        if at >= 0 and not np.isnan(u[j, 0]):
+            x, y = keypoints[at // J, at % J, 0] - u[j, 0], keypoints[at // J, at % J, 1] - u[j, 1]
+            total += np.sqrt(x * x + y * y)
+            n += 1
+    return total / n if n >= _MIN_JOINTS else np.nan
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def agreement(
+    K: Array, distortion: Array, fisheye: Bools, R: Array, t: Array, poses: Array, keypoints: Floats,
+    slot: NDArray[np.int16], observation: NDArray[np.int32], score: Floats, runner_up: Floats,
+) -> None:  # fmt: skip
+    """Mean reprojection errors of every person in every view, px.
 
     Parameters
     ----------
-    matches : Matches
-    keypoints : Keypoints2D
-        Where the slots came from.
-    rig : CameraRig
-        In the order of `matches.cameras`.
-    settings : MatchingSettings
+    K, distortion, fisheye, R, t : the V cameras.
+    poses : float64 [P, T, J, 3], metres; NaN where not known.
+    keypoints : float32 [V, T, S, J, 2], px
+    slot : int16 [V, T, P], observation : int32 [V, T, P, J]
+    score : float32 [V, T, P]
+        Of the joints taken; NaN with fewer than 3.
+    runner_up : float32 [V, T, P]
+        Of the best other slot, as labelled; NaN where there is none.
     """
-    V, T, P, J = matches.confidence.shape
-    S = keypoints.confidence.shape[2]
-    score, runner_up = np.full((V, T, P), np.nan), np.full((V, T, P), np.nan)
-    lenses, centres = Lenses.of(rig), rig.centres
-    for start in range(0, T, settings.chunk_frames):
-        rows = slice(start, min(start + settings.chunk_frames, T))
-        for p in range(P):
-            pixels = matches.keypoints[:, rows, p].astype(float)
-            d = rays(lenses, pixels)[1]
-            weight = np.where(np.isfinite(d[..., 0]), matches.confidence[:, rows, p], 0.0)
-            poses = np.full((rows.stop - start, J, 3), np.nan)
-            poses_from_views(centres, d, weight.astype(float), poses)
-            projected = project(lenses, poses)
-            score[:, rows, p] = _mean_error(projected, pixels)
-            best = np.full((V, rows.stop - start), np.inf)
-            for s in range(S):
-                error = _mean_error(projected, keypoints.keypoints[:, rows, s])
-                other = (matches.slot[:, rows, p] != s) & (error < best)
-                best[other] = error[other]
-            runner_up[:, rows, p] = np.where(np.isfinite(best), best, np.nan)
-    score[matches.slot < 0] = np.nan
-    return replace(matches, score=score, runner_up=runner_up)
-
-
-def _mean_error(projected: Array, pixels: NDArray) -> Array:
-    """Mean distance [V, T] px over the joints of [V, T, J, 2] that both have; NaN with fewer than 3."""
-    distance = np.linalg.norm(projected - pixels, axis=-1)
-    both = np.isfinite(distance)
-    count = both.sum(-1)
-    total = np.where(both, distance, 0.0).sum(-1)
-    return np.where(count >= _MIN_JOINTS, total / np.maximum(count, 1), np.nan)
+    V, T, S, J = keypoints.shape[:4]
+    u, scratch = np.empty((J, 2)), np.empty((2, 2))
+    for f in range(T):
+        for p in range(poses.shape[0]):
+            for v in range(V):
+                for j in range(J):
+                    u[j, 0] = np.nan
+                    if not np.isnan(poses[p, f, j, 0]):
+                        x, y = pixel_of(K[v], distortion[v], fisheye[v], R[v], t[v], poses[p, f, j], scratch)
+                        u[j, 0], u[j, 1] = x, y
+                mine = slot[v, f, p]
+                score[v, f, p] = np.nan if mine < 0 else _taken_error(keypoints[v, f], observation[v, f, p], u)
+                best = np.inf
+                for s in range(S):
+                    if s != mine:
+                        best = min(best, _slot_error(keypoints[v, f, s], u))
+                runner_up[v, f, p] = best if np.isfinite(best) else np.nan

@@ -1,23 +1,16 @@
-"""Left/right flips undone for every person: evidence of the views first, then of the track as well."""
+"""Left/right flips of one person undone: evidence of the views first, then of the track as well."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from calibration.camera import CameraRig
-from calibration.projection import Lenses, rays
 from mocap.matching.flips import FlipEvidence, PairGroups, swap_pairs
 from mocap.matching.poses import poses_from_views, ray_point_distance
-from mocap.matching.settings import MatchingSettings
-from mocap.skeleton import Skeleton
-from mocap.types import Matches
-
-log = logging.getLogger(__name__)
+from mocap.matching.settings import MatchingSettings, MatchMode
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -25,77 +18,134 @@ Ints = NDArray[np.int64]
 
 # Half the time over which a joint's track is the median of its positions, seconds.
 _HALF_WINDOW_S = 0.1
-_SIGMA_FLOOR_M = 0.02
+_TRACK_SIGMA_FLOOR_M = 0.02
 # Robust cost of one joint against the track, as squared distance over 2 sigma^2, at most this.
 _CAP = 4.5
 
 
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """A stretch of frames to work on.
+
+    Attributes
+    ----------
+    starts : bool [T]
+        Where a continuous piece of the recording begins.
+    fps : float
+    """
+
+    starts: Bools
+    fps: float
+
+    def track(self, poses: Array, settings: MatchingSettings) -> Array:
+        """Running median [T, J, 3] of poses; of the frames before only, in causal mode."""
+        half = max(1, round(_HALF_WINDOW_S * self.fps))
+        track = np.empty(poses.shape)
+        causal = settings.mode is MatchMode.CAUSAL
+        window = (2 * half, 0) if causal else (half, half)
+        running_median(poses, np.cumsum(self.starts), *window, track)
+        return track
+
+
+@dataclass(eq=False)
+class PersonViews:
+    """What the views see of one person, while it is being repaired.
+
+    Attributes
+    ----------
+    d : float64 [V, T, J, 3], weight : float64 [V, T, J]
+        Ray directions and confidence, 0 where not seen.
+    order : int [V, T, J]
+        Joint of the detection that each joint is taken from.
+    poses, track : float64 [T, J, 3]
+        Robust joints and their running median, metres.
+    """
+
+    d: Array
+    weight: Array
+    order: NDArray[np.int64]
+    poses: Array
+    track: Array
+
+
 def repair_flips(
-    matches: Matches, rig: CameraRig, skeleton: Skeleton, pieces: list[slice], settings: MatchingSettings
-) -> Matches:
-    """Left and right joints exchanged where the other views and the track say so.
+    centres: Array, d: Array, weight: Array, groups: PairGroups, stretch: Stretch, settings: MatchingSettings
+) -> tuple[PersonViews, dict[str, Bools]]:
+    """Left and right joints of one person exchanged where the other views and the track say so.
 
     Parameters
     ----------
-    matches : Matches
-    rig : CameraRig
-        In the order of `matches.cameras`.
-    skeleton : Skeleton
-    pieces : list of slice
-        Continuous pieces of the recording.
+    centres : float64 [V, 3]
+    d : float64 [V, T, J, 3]
+        Rays of the person, NaN where not seen.
+    weight : float64 [V, T, J]
+    groups : PairGroups
+    stretch : Stretch
     settings : MatchingSettings
+
+    Returns
+    -------
+    PersonViews
+    flipped : dict of str to bool [V, T]
+        Where each group was flipped; groups that never were are left out.
 
     Notes
     -----
-    Whole body first, then arms, legs and face. Each group is decided twice: by the agreement of
+    Whole body first, then smaller and smaller groups. Each is decided twice: by the agreement of
     the views alone, and again with the cost of every detection against the track (the running
     median of the joints that the first decision gives), which settles frames that too few views
     see, or in which most views are flipped at once.
     """
-    V, T, P, J = matches.confidence.shape
-    starts = np.zeros(T, bool)
-    starts[[piece.start for piece in pieces]] = True
-    half = max(1, round(_HALF_WINDOW_S * matches.fps))
-    lenses = Lenses.of(rig)
-    repaired = {n: getattr(matches, n).copy() for n in ("keypoints", "confidence", "uncertainty", "observation")}
-    for p in range(P):
-        chunks = [slice(a, min(a + settings.chunk_frames, T)) for a in range(0, T, settings.chunk_frames)]
-        d = np.concatenate([rays(lenses, matches.keypoints[:, c, p].astype(float))[1] for c in chunks], axis=1)
-        weight = np.where(np.isfinite(d[..., 0]), matches.confidence[:, :, p], 0.0).astype(float)
-        order = np.broadcast_to(np.arange(J), (V, T, J))
-        for name, pairs in PairGroups.of(skeleton).groups:
-            flipped = _flips_of_group(rig.centres, d, weight, pairs, starts, half, settings)
-            if flipped.any():
-                log.info("person %d: %s flipped in %s", p, name, _shares(flipped, rig))
-                d, weight, order = (swap_pairs(x, flipped, pairs) for x in (d, weight, order))
-        for values in repaired.values():
-            one = values[:, :, p]
-            values[:, :, p] = np.take_along_axis(one, order if one.ndim == 3 else order[..., None], axis=2)
-    return replace(matches, **repaired)
+    V, T, J = weight.shape
+    causal = settings.mode is MatchMode.CAUSAL
+    order = np.broadcast_to(np.arange(J), (V, T, J))
+    person = PersonViews(d, weight, order, *_poses_and_track(centres, d, weight, stretch, settings))
+    found: dict[str, Bools] = {}
+    if V < 2 or T == 0 or not settings.repair_flips or not len(groups.pairs):
+        return person, found
+    evidence = FlipEvidence.of(centres, d, weight, groups.pairs, stretch.starts, causal=causal)
+    rates = (settings.flip_rate, settings.flip_change_rate)
+    for name, rows in groups.groups:
+        pairs = groups.pairs[rows]
+        first = evidence.decide(rows, *rates, causal=causal)
+        tried = _turned(centres, person, first, pairs, stretch, settings)
+        unary = track_costs(centres, person.d, person.weight, tried.track, pairs, evidence.sigma[:, rows])
+        final = evidence.decide(rows, *rates, unary, causal=causal)
+        if final.any():
+            same = np.array_equal(final, first)
+            person = tried if same else _turned(centres, person, final, pairs, stretch, settings)
+            evidence.apply(final, rows)
+            found[name] = final
+    return person, found
 
 
-def _flips_of_group(
-    centres: Array, d: Array, weight: Array, pairs: Ints, starts: Bools, half: int, settings: MatchingSettings
-) -> Bools:
-    """Bool [V, T] for rays d [V, T, J, 3] of one person."""
-    V, T = weight.shape[:2]
-    if V < 2 or T == 0:
-        return np.zeros((V, T), bool)
-    evidence = FlipEvidence.of(centres, d, weight, pairs, starts)
-    first = evidence.decide(settings.flip_rate, settings.flip_change_rate)
+def _poses_and_track(
+    centres: Array, d: Array, weight: Array, stretch: Stretch, settings: MatchingSettings
+) -> tuple[Array, Array]:
+    poses = np.empty((*d.shape[1:3], 3))
+    poses_from_views(centres, d, weight, poses)
+    return poses, stretch.track(poses, settings)
+
+
+def _turned(
+    centres: Array, person: PersonViews, flipped: Bools, pairs: Ints, stretch: Stretch, settings: MatchingSettings
+) -> PersonViews:
+    """The person with pairs exchanged where flipped [V, T]; the same object where nowhere."""
+    if not flipped.any():
+        return person
+    d, weight, order = (swap_pairs(x, flipped, pairs) for x in (person.d, person.weight, person.order))
     joints = pairs.ravel()
-    # Only the joints of the group, so that the running median costs no more than it must.
-    own = np.arange(len(joints)).reshape(pairs.shape)
-    d, weight = np.ascontiguousarray(d[:, :, joints]), np.ascontiguousarray(weight[:, :, joints])
-    poses = np.full((T, len(joints), 3), np.nan)
-    poses_from_views(centres, swap_pairs(d, first, own), swap_pairs(weight, first, own), poses)
-    track = np.full(poses.shape, np.nan)
-    running_median(poses, np.cumsum(starts), half, track)
-    return evidence.decide(settings.flip_rate, settings.flip_change_rate, track_costs(centres, d, weight, track, own))
+    poses, track = person.poses.copy(), person.track.copy()
+    # Only the joints concerned have moved.
+    part = _poses_and_track(
+        centres, np.ascontiguousarray(d[:, :, joints]), np.ascontiguousarray(weight[:, :, joints]), stretch, settings
+    )
+    poses[:, joints], track[:, joints] = part
+    return PersonViews(d, weight, order, poses, track)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def running_median(poses: Array, piece: Ints, half: int, track: Array) -> None:
+def running_median(poses: Array, piece: Ints, before: int, after: int, track: Array) -> None:
     """Median over time of each coordinate, within continuous pieces.
 
     Parameters
@@ -104,39 +154,55 @@ def running_median(poses: Array, piece: Ints, half: int, track: Array) -> None:
         NaN where unknown.
     piece : int64 [T]
         Number of the continuous piece each frame lies in.
-    half : int
+    before, after : int
         Frames to either side.
     track : float64 [T, J, 3]
         Result; NaN where fewer than a third of the window is known.
     """
     T, J = poses.shape[0], poses.shape[1]
-    window = np.empty(2 * half + 1)
+    size = before + after + 1
+    window = np.empty(size)
     for t in range(T):
         for j in range(J):
             for x in range(3):
                 n = 0
-                for s in range(max(0, t - half), min(T, t + half + 1)):
-                    if piece[s] == piece[t] and not np.isnan(poses[s, j, x]):
-                        window[n] = poses[s, j, x]
+                for s in range(max(0, t - before), min(T, t + after + 1)):
+                    value = poses[s, j, x]
+                    if piece[s] == piece[t] and not np.isnan(value):
+                        k = n
+                        while k > 0 and window[k - 1] > value:
+                            window[k] = window[k - 1]
+                            k -= 1
+                        window[k] = value
                         n += 1
-                track[t, j, x] = np.median(window[:n]) if 3 * n >= len(window) else np.nan
+                if 3 * n >= size:
+                    track[t, j, x] = 0.5 * (window[(n - 1) // 2] + window[n // 2])
+                else:
+                    track[t, j, x] = np.nan
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _track_distances(centres: Array, d: Array, track: Array, pairs: Ints, distance: Array) -> None:
-    """Distance [V, T, 2 n, 2] m of each joint's ray from its own track and from its partner's."""
+def _track_costs(
+    centres: Array, d: Array, weight: Array, track: Array, pairs: Ints, sigma: Array, floor: float, cap: float,
+    cost: Array,
+) -> None:  # fmt: skip
     for v in range(d.shape[0]):
         for t in range(d.shape[1]):
+            total = 0.0
             for i in range(pairs.shape[0]):
+                scale = 0.5 / max(sigma[t, i], floor) ** 2
                 for side in range(2):
                     j, k = pairs[i, side], pairs[i, 1 - side]
-                    if np.isnan(d[v, t, j, 0]) or np.isnan(track[t, j, 0]) or np.isnan(track[t, k, 0]):
+                    if not weight[v, t, j] > 0.0 or np.isnan(track[t, j, 0]) or np.isnan(track[t, k, 0]):
                         continue
-                    distance[v, t, 2 * i + side, 0] = ray_point_distance(centres[v], d[v, t, j], track[t, j])
-                    distance[v, t, 2 * i + side, 1] = ray_point_distance(centres[v], d[v, t, j], track[t, k])
+                    own = ray_point_distance(centres[v], d[v, t, j], track[t, j])
+                    other = ray_point_distance(centres[v], d[v, t, j], track[t, k])
+                    gain = min(scale * other * other, cap) - min(scale * own * own, cap)
+                    total += weight[v, t, j] * gain
+            cost[t, v] = total
 
 
-def track_costs(centres: Array, d: Array, weight: Array, track: Array, pairs: Ints) -> Array:
+def track_costs(centres: Array, d: Array, weight: Array, track: Array, pairs: Ints, sigma: Array) -> Array:
     """What it costs, against the track, that a view is flipped.
 
     Parameters
@@ -145,24 +211,14 @@ def track_costs(centres: Array, d: Array, weight: Array, track: Array, pairs: In
     d : float64 [V, T, J, 3], weight : float64 [V, T, J]
     track : float64 [T, J, 3], metres
     pairs : int [n, 2]
+    sigma : float64 [T, n]
+        Noise of each pair, metres.
 
     Returns
     -------
     float64 [T, V]
         Positive where the labels fit as they are, 0 where nothing is known.
     """
-    distance = np.full((*d.shape[:2], pairs.size, 2), np.nan)
-    _track_distances(centres, d, track, pairs, distance)
-    nearest = distance.min(-1)
-    known = np.isfinite(nearest)
-    if not known.any():
-        return np.zeros(weight.shape[1::-1])
-    # Median radius of a two-dimensional Gaussian: 1.18 sigma.
-    sigma = max(_SIGMA_FLOOR_M, float(np.median(nearest[known])) / 1.18)
-    cost = np.minimum(0.5 * (distance / sigma) ** 2, _CAP)
-    advantage = np.where(known, cost[..., 1] - cost[..., 0], 0.0) * weight[:, :, pairs.ravel()]
-    return np.ascontiguousarray(advantage.sum(-1).T)
-
-
-def _shares(flipped: Bools, rig: CameraRig) -> str:
-    return ", ".join(f"{name} {100 * f.mean():.1f} %" for name, f in zip(rig.names, flipped, strict=True) if f.any())
+    cost = np.zeros(weight.shape[1::-1])
+    _track_costs(centres, d, weight, track, pairs, np.ascontiguousarray(sigma), _TRACK_SIGMA_FLOOR_M, _CAP, cost)
+    return cost

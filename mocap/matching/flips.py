@@ -1,12 +1,12 @@
 """Left/right flips: found per view and time span by what the other views say, then undone.
 
 A detector that takes a back for a front swaps all left and right joints of one view, often with
-high confidence; others swap only arms or legs. For every pair of views the rays of a left and a
-right joint say how much better "both as labelled" or "one of them swapped" explains what is seen.
-All views and frames together are decided by dynamic programming (Viterbi): the state of a frame is
-which views are flipped, the cost the robust distances of all view pairs, with a small cost for
-being flipped and for changing. Temporal smoothness of the motion is not used: fast motion is not
-mistaken for a flip, nor a long flip for the truth.
+high confidence; others swap only arms or legs, or one pair of joints. For every pair of views the
+rays of a left and a right joint say how much better "both as labelled" or "one of them swapped"
+explains what is seen. All views and frames together are decided by dynamic programming (Viterbi):
+the state of a frame is which views are flipped, the cost the robust distances of all view pairs,
+with a small cost for being flipped and for changing. Temporal smoothness of the motion is not used:
+fast motion is not mistaken for a flip, nor a long flip for the truth.
 """
 
 from __future__ import annotations
@@ -28,10 +28,21 @@ Bools = NDArray[np.bool_]
 JOINT_VIEWS = 8
 # Robust cost of one pair of rays: squared distance over 2 sigma^2, at most this.
 _CAP = 4.5
-_SIGMA_FLOOR_M = 0.01
+_SIGMA_FLOOR_M, _SIGMA_UNKNOWN_M = 0.01, 0.05
+# Frames that tell the noise; fewest distances that do; frames after which causal mode looks again.
+_NOISE_FRAMES, _LEAST_GAPS, _RELEARN_FRAMES = 200, 30, 25
 
-_ARMS = ("shoulder", "elbow", "wrist", "pinky", "index", "thumb")
-_LEGS = ("hip", "knee", "ankle", "heel", "big_toe", "small_toe")
+_FOREARM = ("elbow", "wrist", "pinky", "index", "thumb")
+_SHIN = ("knee", "ankle", "heel", "big_toe", "small_toe")
+_PARTS = {
+    "arms": ("shoulder", *_FOREARM),
+    "legs": ("hip", *_SHIN),
+    "face": None,
+    "forearms": _FOREARM,
+    "hands": _FOREARM[1:],
+    "shins": _SHIN,
+    "feet": _SHIN[1:],
+}
 
 
 @dataclass(frozen=True)
@@ -40,55 +51,51 @@ class PairGroups:
 
     Attributes
     ----------
-    groups : tuple of (name, int [n, 2])
-        Whole body first, then arms, legs and face.
+    pairs : int [n, 2]
+        All left and right joints.
+    groups : tuple of (name, int [m])
+        Rows of `pairs`: whole body first, then arms, legs and face, then what hangs on elbows and
+        wrists, knees and ankles (a single elbow is its forearm without its hand).
     """
 
+    pairs: NDArray[np.int64]
     groups: tuple[tuple[str, NDArray[np.int64]], ...]
 
     @staticmethod
     def of(skeleton: Skeleton) -> PairGroups:
-        """Groups of a skeleton; empty ones are left out."""
-        parts: dict[str, list[tuple[int, int]]] = {"body": [], "arms": [], "legs": [], "face": []}
-        for left, right in skeleton.pairs:
-            pair = (skeleton.index(left), skeleton.index(right))
-            name = left.removeprefix("l_")
-            part = "arms" if name in _ARMS else "legs" if name in _LEGS else "face"
-            parts[part].append(pair)
-            parts["body"].append(pair)
-        return PairGroups(tuple((name, np.array(pairs)) for name, pairs in parts.items() if pairs))
+        """Groups of a skeleton; empty ones, and those equal to the one before, are left out."""
+        names = [left.removeprefix("l_") for left, _ in skeleton.pairs]
+        limbs = {n for part in (_PARTS["arms"], _PARTS["legs"]) if part for n in part}
+        groups = [("body", np.arange(len(names)))]
+        for name, part in _PARTS.items():
+            rows = np.array([i for i, n in enumerate(names) if (n in part if part else n not in limbs)], int)
+            if len(rows) and not any(np.array_equal(rows, old) for _, old in groups[1:]):
+                groups.append((name, rows))
+        pairs = [(skeleton.index(left), skeleton.index(right)) for left, right in skeleton.pairs]
+        return PairGroups(np.array(pairs, np.int64).reshape(-1, 2), tuple(groups))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def same_gaps(
-    centres: Array,
-    d: Array,
-    pairs: Ints,
-    gaps: Array,
-) -> None:
-    """Ray distances [T, A, 2 n] m of equally labelled joints for all view pairs A."""
-    V = d.shape[0]
-    for t in range(d.shape[1]):
-        k = 0
-        for a in range(V):
-            for b in range(a):
-                for i in range(pairs.shape[0]):
+def same_gaps(centres: Array, d: Array, pairs: Ints, core: Ints, frames: Ints, gaps: NDArray[np.float32]) -> None:
+    """Ray distances [n, F, 2 A] m of equally labelled joints for all pairs A of core views."""
+    for i in range(pairs.shape[0]):
+        for f in range(len(frames)):
+            k = 0
+            for p in range(len(core)):
+                for q in range(p):
+                    a, b = core[p], core[q]
                     for side in range(2):
                         j = pairs[i, side]
-                        gaps[t, k, 2 * i + side] = ray_ray_distance(centres[a], d[a, t, j], centres[b], d[b, t, j])
-                k += 1
+                        gap = ray_ray_distance(centres[a], d[a, frames[f], j], centres[b], d[b, frames[f], j])
+                        gaps[i, f, k] = gap
+                        k += 1
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def pair_costs(
-    centres: Array,
-    d: Array,
-    confidence: Array,
-    pairs: Ints,
-    sigma: float,
-    cost: Array,
-) -> None:
-    """What it costs that two views agree or disagree about left and right.
+    centres: Array, d: Array, confidence: Array, pairs: Ints, sigma: Array, core: Ints, cost: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """What it costs that two views disagree about left and right, pair by pair.
 
     Parameters
     ----------
@@ -97,33 +104,74 @@ def pair_costs(
         Ray directions; NaN where not seen.
     confidence : float64 [V, T, J]
     pairs : int [n, 2]
-    sigma : float
+    sigma : float64 [T, n]
         Noise of a ray distance, metres.
-    cost : float64 [T, V, V]
-        Result: cost of "one of the two is flipped" minus "both alike", symmetric; positive where
-        the labels fit.
+    core : int [C]
+        Views that all others are compared with.
+    cost : float32 [n, T, V, C]
+        Result: cost of "one of the two is flipped" minus "both alike"; positive where the labels fit.
+        Changes its sign, and nothing else, when one of the views is flipped.
     """
     V, T = d.shape[0], d.shape[1]
-    scale = 0.5 / (sigma * sigma)
-    for t in range(T):
-        for a in range(V):
-            cost[t, a, a] = 0.0
-            for b in range(a):
-                total = 0.0
-                for i in range(pairs.shape[0]):
-                    left, right = pairs[i, 0], pairs[i, 1]
-                    for side in range(2):
-                        j, k = (left, right) if side == 0 else (right, left)
-                        alike = ray_ray_distance(centres[a], d[a, t, j], centres[b], d[b, t, j])
-                        crossed = ray_ray_distance(centres[a], d[a, t, j], centres[b], d[b, t, k])
-                        other = ray_ray_distance(centres[a], d[a, t, k], centres[b], d[b, t, j])
-                        if np.isnan(alike) or (np.isnan(crossed) and np.isnan(other)):
+    for i in range(pairs.shape[0]):
+        left, right = pairs[i, 0], pairs[i, 1]
+        for t in range(T):
+            scale = 0.5 / (sigma[t, i] * sigma[t, i])
+            for v in range(V):
+                for c in range(len(core)):
+                    b = core[c]
+                    cost[i, t, v, c] = 0.0
+                    if v == b:
+                        continue
+                    total_alike, total_crossed, n_alike, n_crossed = 0.0, 0.0, 0, 0
+                    for side in range(4):
+                        j, k = (left if side < 2 else right), (left if side % 2 == 0 else right)
+                        gap = ray_ray_distance(centres[v], d[v, t, j], centres[b], d[b, t, k])
+                        if np.isnan(gap):
                             continue
-                        if np.isnan(crossed):
-                            crossed = other
-                        w = min(confidence[a, t, j], confidence[b, t, j])
-                        total += w * (min(scale * crossed * crossed, _CAP) - min(scale * alike * alike, _CAP))
-                cost[t, a, b] = cost[t, b, a] = total
+                        value = min(scale * gap * gap, _CAP)
+                        if j == k:
+                            total_alike += value
+                            n_alike += 1
+                        else:
+                            total_crossed += value
+                            n_crossed += 1
+                    if n_alike and n_crossed:
+                        w = min(confidence[v, t, left] + confidence[v, t, right],
+                                confidence[b, t, left] + confidence[b, t, right])  # fmt: skip
+                        cost[i, t, v, c] = w * (total_crossed / n_crossed - total_alike / n_alike)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def flip_possible(cost: Array, flip_cost: Array, core: Ints, starts: Bools, change_cost: float) -> bool:
+    """Whether any path with a flip can be better than none: an upper bound on what flips gain.
+
+    Parameters
+    ----------
+    cost : float64 [T, V, C], flip_cost : float64 [T, V], core : int [C], starts : bool [T]
+    """
+    run = 0.0
+    for t in range(cost.shape[0]):
+        gain, cheapest = 0.0, np.inf
+        for v in range(cost.shape[1]):
+            cheapest = min(cheapest, flip_cost[t, v])
+            gain += max(-flip_cost[t, v], 0.0)
+            for c in range(cost.shape[2]):
+                if core[c] < v or (core[c] != v and not _is_core(core, v)):
+                    gain += max(-cost[t, v, c], 0.0)
+        gain -= max(cheapest, 0.0)
+        run = gain + (0.0 if starts[t] else max(run, -change_cost))
+        if run > 0.0:
+            return True
+    return False
+
+
+@njit(cache=True, error_model="numpy")
+def _is_core(core: Ints, v: int) -> bool:
+    for c in core:  # noqa: SIM110 -- numba knows no generators
+        if c == v:
+            return True
+    return False
 
 
 @njit(cache=True, error_model="numpy")
@@ -150,16 +198,25 @@ def _relax(value: Array, source: NDArray[np.int16], views: int, change_cost: flo
 
 
 @njit(cache=True, error_model="numpy")
-def _pay(value: Array, cost: Array, flip_cost: Array) -> None:
-    """Add what each state costs in this frame; cost [V, V], flip_cost [V]."""
-    for s in range(value.shape[0]):
-        for a in range(cost.shape[0]):
-            flipped = (s >> a) & 1
-            value[s] += flipped * flip_cost[a]
+def _pay(value: Array, cost: Array, flip_cost: Array, energy: Array) -> None:
+    """Add what each state costs in this frame; cost [V, V], flip_cost [V], energy [2^V] is scratch."""
+    energy[0] = 0.0
+    for a in range(cost.shape[0]):
+        bit = 1 << a
+        for s in range(bit):
+            # State s with a flipped too: a now differs from those of the lower views that are not.
+            extra = flip_cost[a]
             for b in range(a):
-                if flipped != ((s >> b) & 1):
-                    value[s] += cost[a, b]
-    value -= value.min()
+                extra += -cost[a, b] if (s >> b) & 1 else cost[a, b]
+            for b in range(a + 1, cost.shape[0]):
+                extra += cost[a, b]
+            energy[s | bit] = energy[s] + extra
+    low = np.inf
+    for s in range(value.shape[0]):
+        value[s] += energy[s]
+        low = min(low, value[s])
+    for s in range(value.shape[0]):
+        value[s] -= low
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -169,6 +226,7 @@ def joint_viterbi(
     flip_cost: Array,
     change_cost: float,
     flipped: Bools,
+    causal: bool = False,
 ) -> None:
     """Which views are flipped in each frame, all views together.
 
@@ -184,15 +242,23 @@ def joint_viterbi(
         Cost of a view's change from one frame to the next.
     flipped : bool [T, V]
         Result.
+    causal : bool
+        Decide each frame by itself and those before it.
     """
     T, V = cost.shape[0], cost.shape[1]
     n = 1 << V
     back = np.zeros((T, n), np.int16)
-    value, source = np.zeros(n), np.zeros(n, np.int16)
+    value, source, energy = np.zeros(n), np.zeros(n, np.int16), np.zeros(n)
     for t in range(T):
         _relax(value, source, V, change_cost, starts[t])
         back[t] = source
-        _pay(value, cost[t], flip_cost[t])
+        _pay(value, cost[t], flip_cost[t], energy)
+        if causal:
+            best = np.argmin(value)
+            for v in range(V):
+                flipped[t, v] = (best >> v) & 1
+    if causal:
+        return
     state = np.argmin(value)
     for t in range(T - 1, -1, -1):
         for v in range(V):
@@ -207,6 +273,7 @@ def view_viterbi(
     flip_cost: Array,
     change_cost: float,
     flipped: Bools,
+    causal: bool = False,
 ) -> None:
     """Two-state chain of one view: `advantage` [T] is what the other views say for "as labelled"."""
     T = advantage.shape[0]
@@ -223,6 +290,10 @@ def view_viterbi(
         turned += advantage[t] + flip_cost[t]
         low = min(plain, turned)
         plain, turned = plain - low, turned - low
+        if causal:
+            flipped[t] = turned < plain
+    if causal:
+        return
     state = turned < plain
     for t in range(T - 1, -1, -1):
         flipped[t] = state
@@ -231,24 +302,29 @@ def view_viterbi(
 
 @dataclass(frozen=True, eq=False)
 class FlipEvidence:
-    """What the views say about one group of joint pairs, before any decision.
+    """What the views say about every pair of joints, before any decision.
 
     Attributes
     ----------
-    cost : float64 [T, V, V]
-        From `pair_costs`.
+    cost : float32 [n, T, V, C]
+        From `pair_costs`; follows the flips that are applied.
+    sigma : float64 [T, n]
+        Noise of ray distances, metres.
     starts : bool [T]
         Where a continuous piece of the recording begins.
     core : int [C]
         The views that saw most, decided jointly; C is at most `JOINT_VIEWS`.
     """
 
-    cost: Array
+    cost: NDArray[np.float32]
+    sigma: Array
     starts: Bools
     core: NDArray[np.int64]
 
     @staticmethod
-    def of(centres: Array, d: Array, confidence: Array, pairs: NDArray[np.int64], starts: Bools) -> FlipEvidence:
+    def of(
+        centres: Array, d: Array, confidence: Array, pairs: NDArray[np.int64], starts: Bools, *, causal: bool = False
+    ) -> FlipEvidence:
         """Evidence of one person.
 
         Parameters
@@ -261,52 +337,86 @@ class FlipEvidence:
         pairs : int [n, 2]
             Left and right joints.
         starts : bool [T]
+        causal : bool
+            Learn the noise from the past only.
         """
         V, T = d.shape[:2]
-        cost = np.zeros((T, V, V))
-        pair_costs(centres, d, confidence, pairs, _ray_noise(centres, d, pairs), cost)
-        seen = np.isfinite(d[..., 0])[:, :, pairs.ravel()].sum((1, 2))
-        return FlipEvidence(cost, starts, np.sort(np.argsort(-seen, kind="stable")[:JOINT_VIEWS]))
+        if causal:
+            core = np.arange(min(V, JOINT_VIEWS))
+        else:
+            seen = (confidence > 0).sum((1, 2))
+            core = np.sort(np.argsort(-seen, kind="stable")[:JOINT_VIEWS])
+        sigma = _ray_noise(centres, d, pairs, core, causal=causal)
+        cost = np.empty((len(pairs), T, V, len(core)), np.float32)
+        pair_costs(centres, d, confidence, pairs, sigma, core, cost)
+        return FlipEvidence(cost, sigma, starts, core)
 
-    def decide(self, flip_rate: float, change_rate: float, unary: Array | None = None) -> Bools:
-        """Bool [V, T]: in which views and frames the pairs are swapped.
+    def apply(self, flipped: Bools, rows: NDArray[np.int64]) -> None:
+        """Exchange the pairs `rows` where flipped [V, T], in place."""
+        sign = np.where(flipped.T, np.float32(-1), np.float32(1))
+        self.cost[rows] *= (sign[:, :, None] * sign[:, None, self.core])[None]
+
+    def decide(
+        self, rows: NDArray[np.int64], flip_rate: float, change_rate: float, unary: Array | None = None, *,
+        causal: bool = False,
+    ) -> Bools:  # fmt: skip
+        """Bool [V, T]: in which views and frames the pairs `rows` are swapped.
 
         Parameters
         ----------
+        rows : int [m]
         flip_rate, change_rate : float
             Prior probabilities of being flipped and of changing, per frame.
         unary : float64 [T, V], optional
             Further cost of being flipped.
+        causal : bool
+            Each frame by itself and those before it.
         """
-        T, V = self.cost.shape[:2]
+        cost = self.cost[rows].sum(0, dtype=np.float64)
+        T, V = cost.shape[:2]
         flipped = np.zeros((V, T), bool)
         change_cost = float(np.log((1 - change_rate) / change_rate))
         prior = np.full(V, np.log((1 - flip_rate) / flip_rate))
+        flip_cost = np.zeros((T, V)) + prior if unary is None else unary + prior
+        if not flip_possible(cost, flip_cost, self.core, self.starts, change_cost):
+            return flipped
+        within = np.ascontiguousarray(cost[:, self.core])
         # Two rounds: a view that flips often is the likelier culprit where two views disagree.
-        for _ in range(2):
+        for _ in range(1 if causal else 2):
             flip_cost = np.zeros((T, V)) + prior if unary is None else unary + prior
             states = np.zeros((T, len(self.core)), bool)
-            within = np.ascontiguousarray(self.cost[:, self.core[:, None], self.core])
-            joint_viterbi(within, self.starts, np.ascontiguousarray(flip_cost[:, self.core]), change_cost, states)
+            own = np.ascontiguousarray(flip_cost[:, self.core])
+            joint_viterbi(within, self.starts, own, change_cost, states, causal)
             flipped[self.core] = states.T
             rate = np.clip((flipped.sum(1) + 10 * flip_rate) / (T + 10), 1e-4, 0.49)
             prior = np.log((1 - rate) / rate)
         for v in np.setdiff1d(np.arange(V), self.core):
             sign = np.where(flipped[self.core], -1.0, 1.0).T
-            advantage = (self.cost[:, v, self.core] * sign).sum(1)
-            view_viterbi(advantage, self.starts, np.ascontiguousarray(flip_cost[:, v]), change_cost, flipped[v])
+            advantage = (cost[:, v] * sign).sum(1)
+            view_viterbi(advantage, self.starts, np.ascontiguousarray(flip_cost[:, v]), change_cost, flipped[v], causal)
         return flipped
 
 
-def _ray_noise(centres: Array, d: Array, pairs: NDArray[np.int64]) -> float:
-    """Standard deviation of the distance of matching rays, metres, from the take itself."""
-    V, T = d.shape[:2]
-    every = max(1, T // 500)
-    sample = np.ascontiguousarray(d[:, ::every])
-    gaps = np.full((sample.shape[1], V * (V - 1) // 2, 2 * len(pairs)), np.nan)
-    same_gaps(centres, sample, pairs, gaps)
-    gaps = gaps[np.isfinite(gaps)]
-    return max(_SIGMA_FLOOR_M, float(np.median(gaps)) / 0.6745) if len(gaps) else _SIGMA_FLOOR_M
+def _ray_noise(centres: Array, d: Array, pairs: NDArray[np.int64], core: NDArray[np.int64], *, causal: bool) -> Array:
+    """Standard deviation [T, n] of the distance of matching rays, metres, from the take itself."""
+    T = d.shape[1]
+    frames = np.arange(0, T, max(1, T // _NOISE_FRAMES) if not causal else 2)
+    gaps = np.full((len(pairs), len(frames), max(1, len(core) * (len(core) - 1))), np.nan, np.float32)
+    same_gaps(centres, d, pairs, core, frames, gaps)
+    if not causal:
+        return np.tile([_noise(g) for g in gaps], (T, 1))
+    sigma = np.full((T, len(pairs)), _SIGMA_UNKNOWN_M)
+    for start in range(_RELEARN_FRAMES, T, _RELEARN_FRAMES):
+        past = slice(max(0, start // 2 - _NOISE_FRAMES), start // 2)
+        sigma[start : start + _RELEARN_FRAMES] = [_noise(g[past]) for g in gaps]
+    return sigma
+
+
+def _noise(gaps: NDArray[np.float32]) -> float:
+    known = gaps[np.isfinite(gaps)]
+    if len(known) < _LEAST_GAPS:
+        return _SIGMA_UNKNOWN_M
+    return max(_SIGMA_FLOOR_M, float(np.median(known)) / 0.6745)
 
 
 def swap_pairs(values: NDArray, flipped: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,12 @@ class Tracklet:
         Mean limb lengths, metres; NaN where never measured.
     segment : int
         Continuous piece of the recording it lies in.
+    dead : int
+        First row in which it lives no more.
+    confirmed : int
+        Row of the frame that completes the shortest duration, -1 before.
+    early : (limbs, weight), optional
+        What was known of the limbs then.
     """
 
     ident: int
@@ -40,6 +46,9 @@ class Tracklet:
     limbs: Array = field(default_factory=lambda: np.empty(0))
     weight: Array = field(default_factory=lambda: np.empty(0))
     segment: int = 0
+    dead: int = 0
+    confirmed: int = -1
+    early: tuple[Array, Array] | None = None
 
 
 def collect(
@@ -51,6 +60,7 @@ def collect(
     limb_index: NDArray[np.int64],
     segment: NDArray[np.int64],
     min_views: int,
+    needed: int,
 ) -> None:
     """Add what a chunk of frames says about each tracklet.
 
@@ -65,28 +75,101 @@ def collect(
     segment : int [T_all]
     min_views : int
         Views that must see a person for the frame to count.
+    needed : int
+        Frames that make a person of a tracklet.
     """
     for m in range(tracks.shape[1]):
         for ident in np.unique(tracks[:, m][tracks[:, m] >= 0]):
-            at = np.flatnonzero(tracks[:, m] == ident)
-            views = (owner[:, at] == ident).any(-1).sum(0)
-            limbs = poses[at, m][:, limb_index]
-            length = np.linalg.norm(limbs[:, :, 0] - limbs[:, :, 1], axis=-1).astype(float)
-            length[views < 2] = np.nan
-            number = np.isfinite(length).sum(0).astype(float)
-            middle = np.array([np.median(x[np.isfinite(x)]) if np.isfinite(x).any() else 0.0 for x in length.T])
-            new = Tracklet(
-                int(ident), rows.start + int(at[0]), rows.start + int(at[-1]), poses[at[0], m].astype(float),
-                poses[at[-1], m].astype(float), int((views >= min_views).sum()), middle, number,
-                int(segment[rows.start + at[0]]),
-            )  # fmt: skip
-            old = tracklets.get(new.ident)
-            if old is not None:
-                total = old.weight + new.weight
-                new.limbs = (old.limbs * old.weight + middle * number) / np.maximum(total, 1.0)
-                new.weight, new.first, new.first_pose = total, old.first, old.first_pose
-                new.seen += old.seen
-            tracklets[new.ident] = new
+            alive = np.flatnonzero(tracks[:, m] == ident)
+            views = (owner[:, alive] == ident).any(-1).sum(0)
+            old = tracklets.get(int(ident))
+            at, views = alive[views > 0], views[views > 0]
+            if len(at):
+                new = _measure(int(ident), rows.start, at, views, poses[:, m], limb_index, min_views)
+                new.segment = int(segment[rows.start + at[0]])
+                full = np.flatnonzero(views >= min_views)
+                before = old.seen if old is not None else 0
+                if before < needed <= before + len(full):
+                    last = full[needed - before - 1]
+                    part = _measure(new.ident, rows.start, at[: last + 1], views[: last + 1], poses[:, m], limb_index,
+                                    min_views)  # fmt: skip
+                    _continue(part, old)
+                    new.confirmed, new.early = rows.start + int(at[last]), (part.limbs, part.weight)
+                _continue(new, old)
+                tracklets[new.ident] = new
+            if int(ident) in tracklets:
+                tracklets[int(ident)].dead = rows.start + int(alive[-1]) + 1
+
+
+def _measure(
+    ident: int, start: int, at: NDArray[np.int64], views: NDArray[np.int64], poses: NDArray[np.float32],
+    limb_index: NDArray[np.int64], min_views: int,
+) -> Tracklet:  # fmt: skip
+    """A tracklet as the rows `at` of a chunk that begins at row `start` show it."""
+    limbs = poses[at][:, limb_index]
+    length = np.linalg.norm(limbs[:, :, 0] - limbs[:, :, 1], axis=-1).astype(float)
+    length[views < 2] = np.nan
+    number = np.isfinite(length).sum(0).astype(float)
+    middle = np.array([np.median(x[np.isfinite(x)]) if np.isfinite(x).any() else 0.0 for x in length.T])
+    return Tracklet(
+        ident, start + int(at[0]), start + int(at[-1]), poses[at[0]].astype(float), poses[at[-1]].astype(float),
+        int((views >= min_views).sum()), middle, number,
+    )  # fmt: skip
+
+
+def _continue(new: Tracklet, old: Tracklet | None) -> None:
+    """Add what was known of the tracklet before."""
+    if old is None:
+        return
+    total = old.weight + new.weight
+    new.limbs = (old.limbs * old.weight + new.limbs * new.weight) / np.maximum(total, 1.0)
+    new.weight, new.first, new.first_pose = total, old.first, old.first_pose
+    new.seen += old.seen
+    if old.confirmed >= 0:
+        new.confirmed, new.early = old.confirmed, old.early
+
+
+def frames_needed(fps: float, settings: MatchingSettings) -> int:
+    """Frames in which enough views must see a tracklet before it counts."""
+    return max(1, int(np.ceil(settings.min_duration_s * fps - 1e-9)))
+
+
+def link_causally(
+    tracklets: list[Tracklet], frames: NDArray[np.int64], fps: float, settings: MatchingSettings
+) -> dict[int, int]:
+    """Person index of every tracklet that counts, each decided at the frame that confirms it.
+
+    Parameters and result as for `link`; persons are counted in the order of confirmation, and
+    nothing that happens later changes a decision.
+    """
+    persons: list[_Person] = []
+    latest: list[Tracklet] = []
+    result: dict[int, int] = {}
+    for t in sorted((t for t in tracklets if t.confirmed >= 0), key=lambda t: (t.confirmed, t.ident)):
+        now = replace(t, last=t.confirmed)
+        if t.early is not None:
+            now.limbs, now.weight = t.early
+        cost = np.full(len(persons), np.inf)
+        for k, person in enumerate(persons):
+            before = latest[k]
+            if before.dead > t.confirmed or before.last >= t.first:
+                continue  # still there
+            difference = person.difference([now])
+            if before.segment != t.segment:
+                cost[k] = 10.0 + min(difference, 1e3)
+            elif _reach(before, t, frames, fps, settings) < np.inf:
+                cost[k] = _reach(before, t, frames, fps, settings)
+            elif difference < settings.max_reentry_difference:
+                cost[k] = 5.0 + difference
+        index = int(np.argmin(cost)) if len(cost) and np.isfinite(cost.min()) else len(persons)
+        if index == len(persons):
+            persons.append(_Person())
+            latest.append(t)
+        # What a tracklet shows after it was confirmed counts once it has ended: see `before.dead`.
+        persons[index].add([t])
+        latest[index] = t
+        result[t.ident] = index
+    return result
 
 
 def link(
@@ -113,7 +196,8 @@ def link(
     when a person is away is that person if the limb lengths agree. Across a jump of `frames`
     the persons are taken up again by limb length alone, so that their number stays bounded.
     """
-    chains = _chains([t for t in tracklets if t.seen >= max(1.0, settings.min_duration_s * fps)], frames, fps, settings)
+    counting = [t for t in tracklets if t.seen >= frames_needed(fps, settings)]
+    chains = _chains(counting, frames, fps, settings)
     persons: list[_Person] = []
     result: dict[int, int] = {}
     for segment in sorted({c[0].segment for c in chains}):
@@ -190,12 +274,7 @@ def _chains(
     cost = np.full((n, n), 1e6)
     for i, a in enumerate(tracklets):
         for k, b in enumerate(tracklets):
-            gap = (frames[b.first] - frames[a.last]) / fps
-            if a.segment != b.segment or not 0 < gap <= 3 * settings.max_occlusion_s:
-                continue
-            distance = _centre_distance(a.last_pose, b.first_pose)
-            if distance <= settings.max_track_distance_m + settings.max_speed_m_s * min(gap, settings.max_occlusion_s):
-                cost[i, k] = distance + 0.1 * gap
+            cost[i, k] = min(cost[i, k], _reach(a, b, frames, fps, settings))
     following = {int(i): int(k) for i, k in zip(*linear_sum_assignment(cost), strict=True) if cost[i, k] < 1e6}
     heads = set(range(n)) - set(following.values())
     chains = []
@@ -205,6 +284,16 @@ def _chains(
             chain.append(following[chain[-1]])
         chains.append([tracklets[k] for k in chain])
     return chains
+
+
+def _reach(a: Tracklet, b: Tracklet, frames: NDArray[np.int64], fps: float, settings: MatchingSettings) -> float:
+    """Cost of b being a, gone on after an occlusion; inf where a walking person cannot be that quick."""
+    gap = (frames[b.first] - frames[a.last]) / fps
+    if a.segment != b.segment or not 0 < gap <= 3 * settings.max_occlusion_s:
+        return np.inf
+    distance = _centre_distance(a.last_pose, b.first_pose)
+    reach = settings.max_track_distance_m + settings.max_speed_m_s * min(gap, settings.max_occlusion_s)
+    return float(distance + 0.1 * gap) if distance <= reach else np.inf
 
 
 def _centre_distance(a: Array, b: Array) -> float:

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
-from calibration.projection import Lenses, rays
 from mocap.errors import DataError
-from mocap.matching.audit import agreement
-from mocap.matching.flip_repair import repair_flips
-from mocap.matching.linking import Tracklet, collect, link
-from mocap.matching.settings import MatchingSettings
+from mocap.matching.linking import Tracklet, collect, frames_needed, link, link_causally
+from mocap.matching.overrides import assign_by_hand, ignore_by_hand
+from mocap.matching.settings import AssignmentMethod, MatchingSettings, MatchMode
+from mocap.matching.settle import Settled, all_rays, settle
 from mocap.matching.track_state import TrackState
 from mocap.matching.tracker import track_frames
 from mocap.skeleton import LIMBS_12, Skeleton, identify
@@ -46,7 +45,7 @@ def match_people(keypoints: Keypoints2D, rig: CameraRig, settings: MatchingSetti
     Raises
     ------
     DataError
-        Joint names of no known skeleton while flips are to be repaired.
+        An override names a camera, slot, frame or person that there is not.
     CalibrationError
         The rig lacks a camera.
     """
@@ -54,21 +53,21 @@ def match_people(keypoints: Keypoints2D, rig: CameraRig, settings: MatchingSetti
     rig = rig.select(keypoints.cameras)
     skeleton = _skeleton(keypoints, settings)
     pieces = segments(keypoints.frames, round(settings.max_occlusion_s * keypoints.fps))
+    keypoints = ignore_by_hand(keypoints, settings.override)
     if keypoints.confidence.shape[2] == 1 or len(rig) < 2:
         slot = _single_slots(keypoints, settings)
     else:
         slot = _tracked_slots(keypoints, rig, skeleton, pieces, settings)
-    matches = _take(keypoints, slot)
-    if settings.repair_flips and skeleton is not None:
-        matches = repair_flips(matches, rig, skeleton, pieces, settings)
-    return agreement(matches, keypoints, rig, settings)
+    slot = assign_by_hand(keypoints, slot, settings.override)
+    settled = settle(keypoints, slot, rig, skeleton, pieces, settings)
+    return _take(keypoints, slot, settled)
 
 
 def _skeleton(keypoints: Keypoints2D, settings: MatchingSettings) -> Skeleton | None:
     try:
         return identify(keypoints.joint_names)
     except DataError as error:
-        if settings.repair_flips:
+        if settings.repair_flips or settings.repair_limbs:
             log.warning("left/right flips are not repaired: %s", error.problem)
         return None
 
@@ -76,10 +75,13 @@ def _skeleton(keypoints: Keypoints2D, settings: MatchingSettings) -> Skeleton | 
 def _single_slots(keypoints: Keypoints2D, settings: MatchingSettings) -> NDArray[np.int16]:
     """Slots [V, T, P] of a recording with one slot per view: one person, or none."""
     seen = np.asarray((keypoints.confidence > 0).any(-1))[:, :, :1]
-    enough = int((seen[..., 0].sum(0) >= settings.views_needed(len(seen))).sum())
-    if enough < max(1.0, settings.min_duration_s * keypoints.fps) and enough < len(keypoints.frames):
-        return np.full((*seen.shape[:2], 0), -1, np.int16)
-    return np.where(seen, 0, -1).astype(np.int16)
+    full = seen[..., 0].sum(0) >= settings.views_needed(len(seen))
+    slot = np.where(seen, 0, -1).astype(np.int16)
+    needed = frames_needed(keypoints.fps, settings)
+    if settings.mode is MatchMode.CAUSAL:
+        slot[:, full.cumsum() < needed] = -1
+        return slot if full.sum() >= needed else slot[..., :0]
+    return slot if full.sum() >= min(needed, len(full)) and full.any() else slot[..., :0]
 
 
 def chunks(length: int, size: int) -> Iterator[slice]:
@@ -103,65 +105,65 @@ def _tracked_slots(
     limbs = [(names.index(a), names.index(b)) for a, b in LIMBS_12 if a in names and b in names]
     limb_index = np.array(limbs, int).reshape(-1, 2)
     mirror = np.arange(J) if skeleton is None else skeleton.mirror
-    lenses, centres, needed = Lenses.of(rig), rig.centres, settings.views_needed(V)
+    needed = frames_needed(keypoints.fps, settings)
+    method = list(AssignmentMethod).index(settings.method)
     tracklets: dict[int, Tracklet] = {}
     for rows in chunks(T, settings.chunk_frames):
-        _, d = rays(lenses, keypoints.keypoints[:, rows].astype(float))
-        weight = keypoints.confidence[:, rows].astype(float)
-        weight[(weight < settings.min_confidence) | ~np.isfinite(d[..., 0])] = 0.0
+        d, weight = all_rays(keypoints, rig, rows)
+        weight[weight < settings.min_confidence] = 0.0
         count = rows.stop - rows.start
         poses = np.full((count, settings.max_people, J, 3), np.nan, np.float32)
         tracks = np.full((count, settings.max_people), -1, np.int64)
         track_frames(
-            centres, d, weight, seconds[rows], breaks[rows], mirror, settings.max_track_distance_m,
-            settings.max_speed_m_s,
-            settings.max_ray_distance_m, settings.min_joints, settings.max_occlusion_s, state.pose, state.velocity,
-            state.ident, state.unseen, state.support, state.counter, owner[:, rows], poses, tracks,
+            rig.centres, d, weight, seconds[rows], breaks[rows], mirror, settings.max_track_distance_m,
+            settings.max_speed_m_s, settings.max_ray_distance_m, settings.min_joints, settings.max_occlusion_s,
+            method, state.pose, state.velocity, state.ident, state.unseen, state.support, state.counter,
+            owner[:, rows], poses, tracks,
         )  # fmt: skip
-        collect(tracklets, rows, owner[:, rows], poses, tracks, limb_index, segment, needed)
-    person = link(list(tracklets.values()), keypoints.frames, keypoints.fps, settings)
+        views = settings.views_needed(V)
+        collect(tracklets, rows, owner[:, rows], poses, tracks, limb_index, segment, views, needed)
+    causal = settings.mode is MatchMode.CAUSAL
+    found = list(tracklets.values())
+    person = (link_causally if causal else link)(found, keypoints.frames, keypoints.fps, settings)
     log.info("%d tracks, %d persons", len(tracklets), len(set(person.values())))
-    return _slots_of_persons(owner, person)
+    since = {t.ident: t.confirmed if causal else 0 for t in found if t.ident in person}
+    return _slots_of_persons(owner, person, since)
 
 
-def _slots_of_persons(owner: NDArray[np.int64], person: dict[int, int]) -> NDArray[np.int16]:
+def _slots_of_persons(owner: NDArray[np.int64], person: dict[int, int], since: dict[int, int]) -> NDArray[np.int16]:
+    """Slots [V, T, P] of the owners [V, T, S], each from the row on that `since` says."""
     V, T, _ = owner.shape
     P = max(person.values(), default=-1) + 1
     table = np.full(max(int(owner.max(initial=-1)), max(person, default=-1)) + 2, -1)
+    first = np.zeros(len(table), np.int64)
     for ident, p in person.items():
-        table[ident] = p
+        table[ident], first[ident] = p, since[ident]
     who = table[owner]  # ident -1 reads the last entry, which stays -1
+    who[np.arange(T)[:, None] < first[owner]] = -1
     slot = np.full((V, T, P), -1, np.int16)
     v, t, s = np.nonzero(who >= 0)
     slot[v, t, who[v, t, s]] = s
     return slot
 
 
-def _take(keypoints: Keypoints2D, slot: NDArray[np.int16]) -> Matches:
-    """The observations of the chosen slots."""
-    J = keypoints.confidence.shape[3]
-    index = np.maximum(slot, 0).astype(np.int64)
-    absent = slot < 0
+def _take(keypoints: Keypoints2D, slot: NDArray[np.int16], settled: Settled) -> Matches:
+    """The observations that were chosen."""
+    V, T, _, J = keypoints.confidence.shape
+    P = slot.shape[2]
+    index = np.maximum(settled.observation, 0).reshape(V, T, P * J)
+    absent = settled.observation < 0
 
     def pick(values: NDArray) -> NDArray:
-        shape = index.shape + (1,) * (values.ndim - 3)
-        return np.take_along_axis(values, index.reshape(shape), axis=2)
+        taken = np.take_along_axis(values.reshape(V, T, -1), index, axis=2)
+        return taken.reshape(V, T, P, J)
 
-    confidence = np.where(absent[..., None], 0.0, pick(keypoints.confidence))
-    seen = confidence > 0
-    observation = np.where(seen, index[..., None] * J + np.arange(J), -1)
-    nothing = np.full(slot.shape, np.nan)
+    xy = keypoints.keypoints.reshape(V, T, -1, 2)
+    pixels = np.take_along_axis(xy, index[..., None], axis=2).reshape(V, T, P, J, 2)
+    pixels[absent] = np.nan
+    confidence, uncertainty = pick(keypoints.confidence), pick(keypoints.uncertainty)
+    confidence[absent], uncertainty[absent] = 0.0, np.nan
     return Matches(
-        keypoints=np.where(seen[..., None], pick(keypoints.keypoints), np.nan),
-        confidence=confidence,
-        uncertainty=np.where(seen, pick(keypoints.uncertainty), np.nan),
-        observation=observation,
-        slot=slot,
-        score=nothing,
-        runner_up=nothing,
-        person_ids=np.arange(slot.shape[2]),
-        frames=keypoints.frames,
-        cameras=keypoints.cameras,
-        joint_names=keypoints.joint_names,
-        fps=keypoints.fps,
-    )
+        keypoints=pixels, confidence=confidence, uncertainty=uncertainty, observation=settled.observation, slot=slot,
+        score=settled.score, runner_up=settled.runner_up, person_ids=np.arange(P), frames=keypoints.frames,
+        cameras=keypoints.cameras, joint_names=keypoints.joint_names, fps=keypoints.fps,
+    )  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mocap.matching.assignment import assign, assign_greedily
 from mocap.matching.poses import TURN_M, mean_joint_distance, pose_from_slots, slot_to_slot, turn_slot
 
 # A newcomer this near to a track (mean joint distance, metres) is the track seen twice.
@@ -124,6 +125,38 @@ def grow_cluster(
 
 
 @njit(cache=True, error_model="numpy")
+def join_views(table: Array, free: Bools, limit_m: float, greedy: bool, groups: Ints) -> int:
+    """Groups [G, V] of free slots, made view by view; how many. G is at least the number of slots.
+
+    Each view's slots are assigned to the groups so far by the mean distance to their members, what
+    is left founds new groups. The result depends on the order of the views.
+    """
+    V, S = free.shape
+    groups[:] = -1
+    n = 0
+    for v in range(V):
+        cost, gate, column = np.full((n, S), np.inf), np.full(n, limit_m), np.empty(n, np.int64)
+        for g in range(n):
+            for s in range(S):
+                if free[v, s]:
+                    cost[g, s] = _mean_to_members(table, groups[g], v, s)
+        if greedy:
+            assign_greedily(cost, gate, column)
+        else:
+            assign(cost, gate, column)
+        taken = np.zeros(S, np.bool_)
+        for g in range(len(column)):
+            if column[g] >= 0:
+                groups[g, v] = column[g]
+                taken[column[g]] = True
+        for s in range(S):
+            if free[v, s] and not taken[s]:
+                groups[n, v] = s
+                n += 1
+    return n
+
+
+@njit(cache=True, error_model="numpy")
 def _plausible(
     pose: Array,
     found: int,
@@ -142,43 +175,70 @@ def _plausible(
 
 
 @njit(cache=True, error_model="numpy")
+def _found_track(
+    centres: Array, d: Array, weight: Array, free: Bools, mirror: Ints, min_joints: int, turned: Bools, first: int,
+    members: Ints, track_pose: Array, velocity: Array, ident: Ints, unseen: Array, support: Array, counter: Ints,
+    slots: Ints, pose: Array, unknown: Array,
+) -> None:  # fmt: skip
+    """A track from a group of slots, labelled as in view `first`, unless it is no body or tracked already."""
+    for v in range(len(members)):
+        if members[v] < 0:
+            continue
+        free[v, members[v]] = False
+        if v != first and turned[v, members[v], first, members[first]]:
+            turn_slot(d[v, members[v]], weight[v, members[v]], mirror)
+    found = pose_from_slots(centres, d, weight, members, unknown, pose)
+    good, place = _plausible(pose, found, min_joints), -1
+    for m in range(ident.shape[0]):
+        if ident[m] >= 0:
+            good = good and mean_joint_distance(pose, track_pose[m]) > SAME_BODY_M
+        elif place < 0:
+            place = m
+    if good and place >= 0:
+        track_pose[place], slots[place] = pose, members
+        velocity[place] = 0.0
+        unseen[place], support[place], ident[place] = 0.0, 0.0, counter[0]
+        counter[0] += 1
+
+
+@njit(cache=True, error_model="numpy")
 def add_newcomers(
-    centres: Array, d: Array, weight: Array, free: Bools, mirror: Ints, limit_m: float, min_joints: int,
+    centres: Array, d: Array, weight: Array, free: Bools, mirror: Ints, limit_m: float, min_joints: int, method: int,
     track_pose: Array, velocity: Array, ident: Ints, unseen: Array, support: Array, counter: Ints, slots: Ints,
 ) -> None:  # fmt: skip
-    """Cluster the free slots of one frame into new tracks, in place.
+    """Group the free slots of one frame into new tracks, in place.
 
     Parameters
     ----------
     centres [V, 3], d [V, S, J, 3], weight [V, S, J], free [V, S], mirror [J]
     limit_m : float
         Largest mean ray distance within a group, metres.
+    method : int
+        0 clusters all views at once; 1 and 2 join them one by one, Hungarian or greedily.
     track_pose [M, J, 3], velocity [M, 3], ident [M], unseen [M], support [M], counter [1], slots [M, V]
         The tracks; a newcomer takes a free place (ident -1).
     """
     (V, S), J = free.shape, d.shape[2]
-    table, turned = np.empty((V, S, V, S)), np.empty((V, S, V, S), np.bool_)
-    if slot_table(centres, d, weight, free, mirror, min_joints, table, turned) < 2:
+    used = 0
+    for v in range(V):
+        used += 1 if np.any(free[v]) else 0
+    if used < 2:
         return
+    table, turned = np.empty((V, S, V, S)), np.empty((V, S, V, S), np.bool_)
+    slot_table(centres, d, weight, free, mirror, min_joints, table, turned)
     members, pose, unknown = np.empty(V, np.int64), np.empty((J, 3)), np.full((J, 3), np.nan)
-    while True:
-        first = grow_cluster(table, free, limit_m, members)
-        if first < 0:
-            return
-        for v in range(V):
-            if members[v] >= 0:
-                free[v, members[v]] = False
-                if turned[v, members[v], first, members[first]]:
-                    turn_slot(d[v, members[v]], weight[v, members[v]], mirror)
-        found = pose_from_slots(centres, d, weight, members, unknown, pose)
-        good, place = _plausible(pose, found, min_joints), -1
-        for m in range(ident.shape[0]):
-            if ident[m] >= 0:
-                good = good and mean_joint_distance(pose, track_pose[m]) > SAME_BODY_M
-            elif place < 0:
-                place = m
-        if good and place >= 0:
-            track_pose[place], slots[place] = pose, members
-            velocity[place] = 0.0
-            unseen[place], support[place], ident[place] = 0.0, 0.0, counter[0]
-            counter[0] += 1
+    groups = np.empty((V * S if method else 1, V), np.int64)
+    count = join_views(table, free, limit_m, method == 2, groups) if method else V * S
+    for g in range(count):
+        if method:
+            members[:] = groups[g]
+            first = int(np.argmax(members >= 0))
+        else:
+            first = int(grow_cluster(table, free, limit_m, members))
+            if first < 0:
+                return
+        if np.sum(members >= 0) >= 2:
+            _found_track(
+                centres, d, weight, free, mirror, min_joints, turned, first, members, track_pose, velocity,
+                ident, unseen, support, counter, slots, pose, unknown,
+            )  # fmt: skip

@@ -142,6 +142,36 @@ def turn_slot(
 
 
 @njit(cache=True, error_model="numpy")
+def _robust_joint(centres: Array, d: Array, weight: Array, n: int, X: Array, H: Array, g: Array, C: Array,
+                  known: bool) -> bool:  # fmt: skip
+    """Point X [3] that most of n rays agree on; X is the start where `known`. Whether two agree."""
+    agreeing = 0
+    for step in range(5):
+        scale = max(_ROUGH_M * 0.5**step, _FINE_M)
+        H[:] = 0.0
+        g[:] = 0.0
+        agreeing, worst = 0, 0.0
+        for i in range(n):
+            w = weight[i]
+            if step > 0 or known:
+                e = ray_point_distance(centres[i], d[i], X)
+                worst = max(worst, e)
+                e /= scale
+                w /= (1.0 + e * e) ** 2
+                agreeing += e < 2.0
+            along = d[i, 0] * centres[i, 0] + d[i, 1] * centres[i, 1] + d[i, 2] * centres[i, 2]
+            for x in range(3):
+                g[x] += w * (centres[i, x] - along * d[i, x])
+                for y in range(3):
+                    H[x, y] += w * ((1.0 if x == y else 0.0) - d[i, x] * d[i, y])
+        if step > 0 and worst < 0.5 * _FINE_M:
+            break  # all agree: finer scales change nothing that matters here
+        if not solve_symmetric(H, g, X, C) or not H[0, 0] + H[1, 1] + H[2, 2] > 1e-9:
+            return False
+    return agreeing >= 2
+
+
+@njit(cache=True, error_model="numpy")
 def pose_from_slots(
     centres: Array, d: Array, weight: Array, slots: Ints, start: Array, pose: Array,
 ) -> int:  # fmt: skip
@@ -172,37 +202,22 @@ def pose_from_slots(
     """
     V, J = centres.shape[0], d.shape[2]
     H, g, X, C = np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((3, 3))
+    origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
     found = 0
     for j in range(J):
-        pose[j] = np.nan
-        known = not np.isnan(start[j, 0])
-        X[:] = start[j]
-        good = True
-        agreeing = 0
-        for step in range(5):
-            scale = max(_ROUGH_M * 0.5**step, _FINE_M)
-            H[:] = 0.0
-            g[:] = 0.0
-            rays, agreeing = 0, 0
-            for v in range(V):
-                if slots[v] < 0 or not weight[v, slots[v], j] > 0.0:
-                    continue
-                w, dv = weight[v, slots[v], j], d[v, slots[v], j]
-                if step > 0 or known:
-                    e = ray_point_distance(centres[v], dv, X) / scale
-                    w /= (1.0 + e * e) ** 2
-                    agreeing += e < 2.0
-                rays += 1
-                along = dv[0] * centres[v, 0] + dv[1] * centres[v, 1] + dv[2] * centres[v, 2]
-                for i in range(3):
-                    g[i] += w * (centres[v, i] - along * dv[i])
-                    for k in range(3):
-                        H[i, k] += w * ((1.0 if i == k else 0.0) - dv[i] * dv[k])
-            if rays < 2 or not solve_symmetric(H, g, X, C) or not H[0, 0] + H[1, 1] + H[2, 2] > 1e-9:
-                good = False
-                break
-        if good and agreeing >= 2:
-            pose[j] = X
+        n = 0
+        for v in range(V):
+            if slots[v] >= 0 and weight[v, slots[v], j] > 0.0:
+                for x in range(3):
+                    origin[n, x], rays[n, x] = centres[v, x], d[v, slots[v], j, x]
+                w[n] = weight[v, slots[v], j]
+                n += 1
+        for x in range(3):
+            X[x] = start[j, x]
+            pose[j, x] = np.nan
+        if n >= 2 and _robust_joint(origin, rays, w, n, X, H, g, C, not np.isnan(X[0])):
+            for x in range(3):
+                pose[j, x] = X[x]
             found += 1
     return found
 
@@ -239,7 +254,17 @@ def poses_from_views(centres: Array, d: Array, weight: Array, poses: Array) -> N
         Result, metres; NaN where fewer than two rays agree.
     """
     V, N, J = weight.shape
-    slots, unknown = np.zeros(V, np.int64), np.full((J, 3), np.nan)
+    H, g, X, C = np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((3, 3))
+    origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
     for n in range(N):
-        now, count = d[:, n].copy().reshape(V, 1, J, 3), weight[:, n].copy().reshape(V, 1, J)
-        pose_from_slots(centres, now, count, slots, unknown, poses[n])
+        for j in range(J):
+            m = 0
+            for v in range(V):
+                if weight[v, n, j] > 0.0:
+                    for x in range(3):
+                        origin[m, x], rays[m, x] = centres[v, x], d[v, n, j, x]
+                    w[m] = weight[v, n, j]
+                    m += 1
+            good = m >= 2 and _robust_joint(origin, rays, w, m, X, H, g, C, False)
+            for x in range(3):
+                poses[n, j, x] = X[x] if good else np.nan

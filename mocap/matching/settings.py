@@ -2,15 +2,71 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from calibration.errors import SettingsError
+
+
+class MatchMode(enum.StrEnum):
+    """What a decision may look at: the whole take, or only the frames before it."""
+
+    OFFLINE = "offline"
+    CAUSAL = "causal"
+
+
+class AssignmentMethod(enum.StrEnum):
+    """How detections of one frame are put together.
+
+    CLUSTER: tracks take slots by the Hungarian method; what is left is clustered over all views at
+    once, at most one slot per view in a group, so that the result is cycle-consistent.
+    HUNGARIAN: the same for tracks; what is left is joined view by view, Hungarian each time.
+    GREEDY: nearest first, for tracks and for what is left. For comparison.
+    """
+
+    CLUSTER = "cluster"
+    HUNGARIAN = "hungarian"
+    GREEDY = "greedy"
+
+
+@dataclass(frozen=True)
+class MatchOverride:
+    """A decision made by hand: what a person slot of a camera shows over some frames."""
+
+    frames: tuple[int, int]
+    """First and last frame number."""
+    camera: str
+    """Name of the camera."""
+    slot: int
+    """Person slot of the 2D keypoints."""
+    person: int = -1
+    """The person it shows."""
+    ignore: bool = False
+    """Nobody: the detection counts as not made. Instead of `person`."""
+
+    def __post_init__(self) -> None:
+        where = "match.override"
+        if self.frames[0] > self.frames[1] or self.slot < 0:
+            raise SettingsError("not usable", expected="first frame <= last frame, slot 0 or more",
+                                found=f"frames {list(self.frames)}, slot {self.slot}", where=where)  # fmt: skip
+        if (self.person >= 0) == self.ignore:
+            raise SettingsError(
+                "says nothing, or two things", expected="either `person`, 0 or more, or `ignore = true`",
+                found=f"person {self.person}, ignore {str(self.ignore).lower()}", where=where,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class MatchingSettings:
     """How 2D people become identities."""
 
+    mode: MatchMode = MatchMode.OFFLINE
+    """offline: decisions use the whole take. causal: only what came before, as if live; a person exists from
+    the frame on that completes `min_duration_s`."""
+    method: AssignmentMethod = AssignmentMethod.CLUSTER
+    """cluster, hungarian or greedy; the last two for comparison."""
+    override: tuple[MatchOverride, ...] = ()
+    """Decisions by hand, `[[match.override]]`: frames = [first, last], camera, slot, and person or ignore = true."""
     min_views: int = 0
     """A person must be seen by this many views at once (for `min_duration_s` in sum) to become a person.
     0: two with up to three cameras, three with more, so that a bystander in the corner of two does not."""
@@ -33,7 +89,9 @@ class MatchingSettings:
     max_people: int = 32
     """Most people at the same time."""
     repair_flips: bool = True
-    """Undo left/right flips: whole body, arms, legs and face separately."""
+    """Undo left/right flips: whole body, arms, legs, face and parts of limbs separately."""
+    repair_limbs: bool = True
+    """Give limbs back that a detector hung on the neighbour."""
     flip_rate: float = 0.02
     """Expected share of flipped frames where the views do not say (only weighs ties)."""
     flip_change_rate: float = 0.02
@@ -42,6 +100,8 @@ class MatchingSettings:
     """Frames worked on at a time; bounds memory, does not change the result."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "mode", MatchMode(self.mode))
+        object.__setattr__(self, "method", AssignmentMethod(self.method))
         checks = (
             ("min_views", self.min_views == 0 or self.min_views >= 2, "0 or at least 2"),
             ("min_duration_s", self.min_duration_s >= 0, "not negative"),

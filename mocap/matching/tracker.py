@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.matching.assignment import assign
+from mocap.matching.assignment import assign, assign_greedily
 from mocap.matching.newcomers import SAME_BODY_M, add_newcomers
 from mocap.matching.poses import (
     TURN_M,
@@ -72,7 +72,7 @@ def _predict(
 @njit(cache=True, error_model="numpy")
 def _assign_views(
     centres: Array, d: Array, weight: Array, predicted: Array, ident: Ints, unseen: Array, mirror: Ints,
-    gate_m: float, growth: float, min_joints: int, slots: Ints, free: Bools,
+    gate_m: float, growth: float, min_joints: int, greedy: bool, slots: Ints, free: Bools,
 ) -> None:  # fmt: skip
     """Slots [M, V] of the tracks, view by view; free [V, S] becomes False where a slot is taken."""
     V, S = free.shape
@@ -91,7 +91,10 @@ def _assign_views(
                         centres[v], d[v, s], weight[v, s], predicted[live[i]], mirror, min_joints
                     )
                     cost[i, s], turned[i, s] = min(plain, crossed + TURN_M), crossed + TURN_M < plain
-        assign(cost, gate, column)
+        if greedy:
+            assign_greedily(cost, gate, column)
+        else:
+            assign(cost, gate, column)
         for i in range(len(live)):
             s = column[i]
             if s >= 0:
@@ -251,8 +254,8 @@ def _update_tracks(
 @njit(cache=True, error_model="numpy", nogil=True)
 def track_frames(
     centres: Array, d: Array, weight: Array, seconds: Array, breaks: Bools, mirror: Ints, gate_m: float,
-    growth: float, limit_m: float, min_joints: int, occlusion_s: float, pose: Array, velocity: Array, ident: Ints,
-    unseen: Array, support: Array, counter: Ints, owner: Ints, poses: NDArray[np.float32], tracks: Ints,
+    growth: float, limit_m: float, min_joints: int, occlusion_s: float, method: int, pose: Array, velocity: Array,
+    ident: Ints, unseen: Array, support: Array, counter: Ints, owner: Ints, poses: NDArray[np.float32], tracks: Ints,
 ) -> None:  # fmt: skip
     """Track a chunk of frames.
 
@@ -270,11 +273,13 @@ def track_frames(
     mirror : int64 [J]
         Left/right partner of each joint.
     gate_m, growth, limit_m, min_joints, occlusion_s : see `MatchingSettings`.
+    method : int
+        0 cluster, 1 hungarian, 2 greedy.
     pose, velocity, ident, unseen, support, counter : the `TrackState`, changed in place.
     owner : int64 [V, T, S]
         Result: tracklet number of each slot, -1 none.
     poses : float32 [T, M, J, 3], tracks : int64 [T, M]
-        Result: poses and tracklet numbers of the tracks that were seen in each frame.
+        Result: poses and tracklet numbers of the tracks that live in each frame, seen or not.
     """
     V, T, S, J = weight.shape
     M = ident.shape[0]
@@ -290,28 +295,17 @@ def track_frames(
             if ident[m] >= 0:
                 _predict(pose[m], velocity[m], unseen[m], dt, predicted[m])
         _assign_views(
-            centres, now, confidence, predicted, ident, unseen, mirror, gate_m, growth, min_joints, slots, free
-        )
+            centres, now, confidence, predicted, ident, unseen, mirror, gate_m, growth, min_joints, method == 2,
+            slots, free,
+        )  # fmt: skip
         _update_tracks(
             centres, now, confidence, slots, predicted, mirror, gate_m, min_joints, occlusion_s, dt, pose, velocity,
             ident, unseen, support, free,
         )  # fmt: skip
         add_newcomers(
-            centres,
-            now,
-            confidence,
-            free,
-            mirror,
-            limit_m,
-            min_joints,
-            pose,
-            velocity,
-            ident,
-            unseen,
-            support,
-            counter,
-            slots,
-        )
+            centres, now, confidence, free, mirror, limit_m, min_joints, method, pose, velocity, ident, unseen,
+            support, counter, slots,
+        )  # fmt: skip
         _drop_doubles(pose, ident, slots)
         _record(ident, slots, pose, owner[:, t], poses[t], tracks[t])
 
@@ -325,12 +319,12 @@ def _record(
     poses: NDArray[np.float32],
     tracks: Ints,
 ) -> None:
-    """Write down who was seen in one frame."""
+    """Write down who lives, and who was seen where, in one frame."""
     for m in range(ident.shape[0]):
         if ident[m] < 0:
             continue
         for v in range(slots.shape[1]):
             if slots[m, v] >= 0:
                 owner[v, slots[m, v]] = ident[m]
-                tracks[m] = ident[m]
+        tracks[m] = ident[m]
         poses[m] = pose[m]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mocap.matching import MatchingSettings, match_people
-from mocap.matching.flips import joint_viterbi, view_viterbi
+from mocap.matching.flips import PairGroups, joint_viterbi, view_viterbi
 from mocap.skeleton import BLAZEPOSE_33, COCO_17, H36M_17, LIMBS_12
 from mocap.synthetic.motion import procedural_motion, truth_positions
 from mocap.synthetic.noise import NoiseSettings, observe_labelled
@@ -89,14 +89,16 @@ def test_turned_off_nothing_changes(make_crowd):
     assert (matches.observation[:, :, 0][found] == np.broadcast_to(np.arange(17), found.shape)[found]).all()
 
 
-def test_groups_cover_every_pair_once():
-    from mocap.matching.flips import PairGroups
-
+def test_groups_of_pairs():
+    """Arms, legs and face share the pairs out; the rest are parts of arms and legs."""
     for skeleton in (H36M_17, COCO_17, BLAZEPOSE_33):
-        groups = dict(PairGroups.of(skeleton).groups)
-        parts = np.concatenate([pairs for name, pairs in groups.items() if name != "body"])
-        assert sorted(map(tuple, parts)) == sorted(map(tuple, groups["body"]))
-        assert len(groups["body"]) == len(skeleton.pairs)
+        table = PairGroups.of(skeleton)
+        groups = dict(table.groups)
+        assert len(table.pairs) == len(skeleton.pairs) == len(groups["body"])
+        shared = np.concatenate([groups[name] for name in ("arms", "legs", "face") if name in groups])
+        assert sorted(shared) == sorted(groups["body"])
+        for name, whole in (("forearms", "arms"), ("hands", "forearms"), ("shins", "legs"), ("feet", "shins")):
+            assert set(groups[name]) < set(groups[whole])
 
 
 def best_path(cost, starts, flip_cost, change_cost):

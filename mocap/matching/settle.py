@@ -1,0 +1,203 @@
+"""From person slots to final observations: flips undone, limbs given back, agreement measured.
+
+Worked on in blocks of frames with some frames of context to either side, so that memory stays
+bounded; the blocks are always the same, whatever the settings.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.camera import CameraRig
+from calibration.projection import Lenses
+from mocap.matching.audit import agreement
+from mocap.matching.flip_repair import PersonViews, Stretch, repair_flips
+from mocap.matching.flips import PairGroups
+from mocap.matching.lens_kernels import slot_rays
+from mocap.matching.limbs import give_back_limbs, limb_table
+from mocap.matching.poses import poses_from_views
+from mocap.matching.settings import MatchingSettings, MatchMode
+from mocap.skeleton import Skeleton
+from mocap.types import Keypoints2D
+
+log = logging.getLogger(__name__)
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_BLOCK, _CONTEXT = 4096, 128
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The observations of every person.
+
+    Attributes
+    ----------
+    observation : int32 [V, T, P, J]
+        slot * J + joint of the input; -1 where none.
+    score, runner_up : float32 [V, T, P], px
+    limbs_moved : int
+    """
+
+    observation: NDArray[np.int32]
+    score: NDArray[np.float32]
+    runner_up: NDArray[np.float32]
+    limbs_moved: int
+
+
+def settle(
+    keypoints: Keypoints2D, slot: NDArray[np.int16], rig: CameraRig, skeleton: Skeleton | None,
+    pieces: list[slice], settings: MatchingSettings,
+) -> Settled:  # fmt: skip
+    """Choose for every person, view and frame the detection of every joint.
+
+    Parameters
+    ----------
+    keypoints : Keypoints2D
+    slot : int16 [V, T, P]
+        The slot that shows each person; -1 none.
+    rig : CameraRig
+        In the order of `keypoints.cameras`.
+    skeleton : Skeleton or None
+        None: neither flips nor limbs are repaired.
+    pieces : list of slice
+        Continuous pieces of the recording.
+    settings : MatchingSettings
+    """
+    V, T, P = slot.shape
+    J = keypoints.confidence.shape[3]
+    starts = np.zeros(T, bool)
+    starts[[piece.start for piece in pieces]] = True
+    observation = np.where(
+        slot[..., None] >= 0, slot[..., None].astype(np.int32) * J + np.arange(J, dtype=np.int32), -1
+    )
+    observation = observation.astype(np.int32)
+    score, runner_up = np.full((V, T, P), np.nan, np.float32), np.full((V, T, P), np.nan, np.float32)
+    flips = {name: np.zeros((V, P), np.int64) for name, _ in PairGroups.of(skeleton).groups} if skeleton else {}
+    moved = 0
+    for block, context in _blocks(T, settings):
+        rays = _Rays.of(keypoints, rig, context)
+        part, own = observation[:, context].copy(), np.ascontiguousarray(slot[:, context])
+        part[(part >= 0) & (rays.taken_weight(part) <= 0)] = -1
+        stretch = Stretch(_first(starts[context]), keypoints.fps)
+        inner = slice(block.start - context.start, block.stop - context.start)
+        people = []
+        for p in range(P):
+            person, flipped = _repair_person(rig, rays, part[:, :, p], skeleton, stretch, settings)
+            part[:, :, p] = np.where(
+                np.take_along_axis(part[:, :, p], person.order, 2) >= 0,
+                np.take_along_axis(part[:, :, p], person.order, 2),
+                -1,
+            )
+            people.append(person)
+            for name, where in flipped.items():
+                flips[name][:, p] += where[:, inner].sum(1)
+        poses = np.stack([q.poses for q in people]) if people else np.empty((0, part.shape[1], J, 3))
+        if skeleton is not None and settings.repair_limbs and V > 2 and P:
+            tracks = np.stack([q.track for q in people])
+            before = part.copy()
+            moved += int(give_back_limbs(rig.centres, rays.d, rays.weight, tracks, *limb_table(skeleton), own, part))
+            for changed in np.flatnonzero((part != before).any((0, 1, 3))):
+                d, weight = rays.of_person(part[:, :, changed])
+                poses_from_views(rig.centres, d, weight, poses[changed])
+        _measure(rig, keypoints, context, inner, poses, own, part, (score[:, block], runner_up[:, block]))
+        observation[:, block] = part[:, inner]
+    _report(flips, moved, rig, T)
+    return Settled(observation, score, runner_up, moved)
+
+
+def _first(starts: Bools) -> Bools:
+    starts = starts.copy()
+    starts[:1] = True
+    return starts
+
+
+def _blocks(length: int, settings: MatchingSettings) -> Iterator[tuple[slice, slice]]:
+    """(rows to decide, rows to look at); nothing ahead is looked at in causal mode."""
+    ahead = 0 if settings.mode is MatchMode.CAUSAL else _CONTEXT
+    for start in range(0, length, _BLOCK):
+        stop = min(start + _BLOCK, length)
+        yield slice(start, stop), slice(max(0, start - _CONTEXT), min(length, stop + ahead))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rays:
+    """Rays d [V, T, S, J, 3] of all slots of a stretch and their weight [V, T, S, J], 0 where not seen."""
+
+    d: Array
+    weight: Array
+
+    @staticmethod
+    def of(keypoints: Keypoints2D, rig: CameraRig, rows: slice) -> _Rays:
+        d, weight = all_rays(keypoints, rig, rows)
+        return _Rays(d, weight)
+
+    def taken_weight(self, observation: NDArray[np.int32]) -> Array:
+        V, T, P, J = observation.shape
+        flat = self.weight.reshape(V, T, -1)
+        index = np.maximum(observation, 0).reshape(V, T, -1)
+        return np.take_along_axis(flat, index, 2).reshape(V, T, P, J)
+
+    def of_person(self, observation: NDArray[np.int32]) -> tuple[Array, Array]:
+        """Rays [V, T, J, 3] and weight [V, T, J] of one person's observations [V, T, J]."""
+        V, T, _ = observation.shape
+        index = np.maximum(observation, 0)
+        d = np.take_along_axis(self.d.reshape(V, T, -1, 3), index[..., None], 2)
+        weight = np.take_along_axis(self.weight.reshape(V, T, -1), index, 2)
+        absent = observation < 0
+        d[absent], weight[absent] = np.nan, 0.0
+        return d, weight
+
+
+def all_rays(keypoints: Keypoints2D, rig: CameraRig, rows: slice) -> tuple[Array, Array]:
+    """Ray directions [V, T, S, J, 3] of the rows of all slots, and confidence, 0 where there is no ray."""
+    pixels = keypoints.keypoints[:, rows]
+    d = np.empty((*pixels.shape[:4], 3))
+    lenses = Lenses.of(rig)
+    V = len(rig)
+    flat = np.ascontiguousarray(pixels).reshape(V, -1, 2)
+    slot_rays(lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), lenses.R, flat, d.reshape(V, -1, 3))
+    weight = keypoints.confidence[:, rows].astype(float)
+    weight[np.isnan(d[..., 0])] = 0.0
+    return d, weight
+
+
+def _repair_person(
+    rig: CameraRig, rays: _Rays, observation: NDArray[np.int32], skeleton: Skeleton | None, stretch: Stretch,
+    settings: MatchingSettings,
+) -> tuple[PersonViews, dict[str, Bools]]:  # fmt: skip
+    d, weight = rays.of_person(observation)
+    groups = PairGroups(np.empty((0, 2), np.int64), ()) if skeleton is None else PairGroups.of(skeleton)
+    return repair_flips(rig.centres, d, weight, groups, stretch, settings)
+
+
+def _measure(
+    rig: CameraRig, keypoints: Keypoints2D, context: slice, inner: slice, poses: Array, slot: NDArray[np.int16],
+    observation: NDArray[np.int32], out: tuple[NDArray[np.float32], NDArray[np.float32]],
+) -> None:  # fmt: skip
+    lenses = Lenses.of(rig)
+    rows = slice(context.start + inner.start, context.start + inner.stop)
+    score, runner_up = (np.empty(a.shape, np.float32) for a in out)
+    agreement(
+        lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), lenses.R, lenses.t,
+        np.ascontiguousarray(poses[:, inner]), np.ascontiguousarray(keypoints.keypoints[:, rows]),
+        np.ascontiguousarray(slot[:, inner]), np.ascontiguousarray(observation[:, inner]), score, runner_up,
+    )  # fmt: skip
+    out[0][:], out[1][:] = score, runner_up
+
+
+def _report(flips: dict[str, NDArray[np.int64]], moved: int, rig: CameraRig, frames: int) -> None:
+    for name, count in flips.items():
+        for p in np.flatnonzero(count.any(0)):
+            shares = ", ".join(
+                f"{n} {100 * c / frames:.1f} %" for n, c in zip(rig.names, count[:, p], strict=True) if c
+            )
+            log.info("person %d: %s flipped in %s", p, name, shares)
+    if moved:
+        log.info("%d limbs given back to the neighbour or taken from an unused detection", moved)
