@@ -59,7 +59,10 @@ def read_vicon(path: Path, options: ReadOptions) -> Imported:
         cameras.append(camera)
         if fit is not None:
             notes.append(fit.in_words(camera.name))
-    others = [n.get("DEVICEID", "?") for n in nodes if video and n not in video]
+    called = [f"{_name(n)} is {n.get('NAME')}" for n in video or nodes if n.get("NAME")]
+    if called:
+        notes.append(f"cameras go by their device ids: {', '.join(called)}")
+    others = [_name(n) for n in nodes if video and n not in video]
     if others:
         notes.append(f"left out {', '.join(others)}: no video cameras")
     imported = make_rig(cameras, f"Vicon calibration {path.name}", path, options)
@@ -67,9 +70,7 @@ def read_vicon(path: Path, options: ReadOptions) -> Imported:
 
 
 def _camera(node: ET.Element, path: Path, options: ReadOptions) -> tuple[Camera, LensFit | None]:
-    name = node.get("NAME") or node.get("USERID") or node.get("DEVICEID") or "?"
-    # Device ids are unique, names need not be.
-    name = node.get("DEVICEID", name) if len(name) < 3 else name
+    name = _name(node)
     what = f"camera {name}"
     frame = node.find(".//KeyFrame")
     assert frame is not None  # chosen so by the caller
@@ -103,6 +104,11 @@ def _camera(node: ET.Element, path: Path, options: ReadOptions) -> tuple[Camera,
             )
         K, distortion = fit.K, fit.distortion
     return make_camera(name, size, K, distortion, R, -R @ position, path), fit
+
+
+def _name(node: ET.Element) -> str:
+    """The device id, which is unique and part of the names of Vicon's videos; else what people called it."""
+    return node.get("DEVICEID") or node.get("NAME") or node.get("USERID") or "?"
 
 
 def straightened(pixels: Array, middle: Array, radial: Array, aspect: float) -> Array:

@@ -160,7 +160,8 @@ def test_vicon_poses_and_pinhole(tmp_path):
     imported = import_rig(path)
     _assert_pose(imported.rig)
     np.testing.assert_allclose(imported.rig.K[0], [[1000, 0, 955], [0, 800, 545], [0, 0, 1]])
-    assert imported.rig.names == ("Vue0", "Vue1")
+    assert imported.rig.names == ("210", "211")
+    assert "210 is Vue0, 211 is Vue1" in imported.notes[0]
     np.testing.assert_allclose(project(Lenses.of(imported.rig), POINT)[0], [955 + 100, 545 - 160])
     assert "99: no video cameras" in imported.notes[-1]
 
