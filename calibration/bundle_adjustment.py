@@ -141,7 +141,7 @@ def adjust(problem: Problem, state: RigState, *, iterations: int = 50, tolerance
     while done < iterations and not converged:
         done += 1
         inlier = noise.inlier_probability(squared, seen)
-        weights = np.where(squared < _BEHIND_PX2, inlier, 0.0) / noise.sigma**2
+        weights = np.where(squared < _BEHIND_PX2, inlier, 0.0) / noise.spread**2
         equations = linearise(problem, state, weights)
         before = 0.5 * float((weights * squared).sum()) + problem.prior_cost(state)
         after = before
@@ -149,7 +149,7 @@ def adjust(problem: Problem, state: RigState, *, iterations: int = 50, tolerance
             moved = _step(problem, equations, damping, state)
             if moved is not None:
                 trial = residuals(problem.views, moved, problem.points)
-                cost = 0.5 * float((inlier / noise.sigma**2 * _squared(trial)).sum()) + problem.prior_cost(moved)
+                cost = 0.5 * float((inlier / noise.spread**2 * _squared(trial)).sum()) + problem.prior_cost(moved)
                 if cost <= before:
                     state, residual, squared, after = moved, trial, _squared(trial), cost
                     break
@@ -157,7 +157,7 @@ def adjust(problem: Problem, state: RigState, *, iterations: int = 50, tolerance
         converged = damping >= _LARGEST_DAMPING
         damping = max(damping * 0.1, _SMALLEST_DAMPING)
         old, noise = noise, noise.updated(squared, seen)
-        settled = abs(noise.sigma / old.sigma - 1) < 1e-4
+        settled = abs(noise.spread / old.spread - 1) < 1e-4
         converged = converged or (settled and before - after < tolerance * max(abs(before), 1.0))
     return Adjusted(state, noise, residual, noise.inlier_probability(squared, seen), done, converged)
 

@@ -199,7 +199,7 @@ def _without_wrong_views(problem: Problem, result: Adjusted) -> tuple[Problem, A
 
 def _camera_covariance(problem: Problem, result: Adjusted) -> tuple[Array, NDArray[np.int64]]:
     """Covariance [D, D] of the free camera parameters, and which of the C x 16 they are."""
-    sigma2 = result.noise.sigma**2 / degrees_of_freedom_share(problem, result.inlier)
+    sigma2 = result.noise.spread**2 / degrees_of_freedom_share(problem, result.inlier)
     equations = linearise(problem, result.state, result.inlier / sigma2)
     reduced = equations.reduced(0.0, problem.free)
     return reduced.covariance(), reduced.chosen

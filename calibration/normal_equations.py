@@ -32,6 +32,7 @@ Ints = NDArray[np.int64]
 # Observations linearised at a time: bounds memory at some 100 MB.
 _CHUNK = 150_000
 _POSE_CHUNK_NUMBERS = 4_000_000
+_LEAST_POSE_DAMPING = 1e-11
 
 
 def _chunks(views: ViewTable) -> Iterator[slice]:
@@ -143,7 +144,8 @@ class NormalEquations:
         C, a = self.u.shape
         scale = np.arange(POSE_BLOCK)
         V = self.V.copy()
-        V[:, scale, scale] *= 1 + damping
+        # The least turn of damping keeps poses solvable that too few points hold.
+        V[:, scale, scale] *= 1 + max(damping, _LEAST_POSE_DAMPING)
         # Poses that nothing sees keep still.
         empty = V[:, scale, scale].max(1) <= 0
         V[empty] = np.eye(POSE_BLOCK)

@@ -26,7 +26,10 @@ class NoiseMixture:
     Attributes
     ----------
     sigma : float
-        Standard deviation per coordinate of all good observations, px.
+        Standard deviation per coordinate of the typical observation, px: from the median, as a root mean
+        square would let views that are off as a whole excuse themselves.
+    spread : float
+        Root mean square per coordinate of all good observations, px; above `sigma` where some views are worse.
     outliers : float
         Share of observations that are wrong, e.
     area : float
@@ -34,6 +37,7 @@ class NoiseMixture:
     """
 
     sigma: float
+    spread: float
     outliers: float
     area: float
 
@@ -41,7 +45,8 @@ class NoiseMixture:
     def start(squared: Array, seen: Bools, area: float) -> NoiseMixture:
         """From the median of squared residuals (px^2), which up to half of them being wrong hardly move."""
         sigma = float(np.sqrt(np.median(squared[seen]))) / _RAYLEIGH_MEDIAN if seen.any() else 1.0
-        return NoiseMixture(max(sigma, _SMALLEST_SIGMA_PX), 0.05, area)
+        sigma = max(sigma, _SMALLEST_SIGMA_PX)
+        return NoiseMixture(sigma, sigma, 0.05, area)
 
     def view_scale(self, squared: Array, seen: Bools) -> Array:
         """Standard deviation [M, 1] of each view's residuals: its own median, within bounds.
@@ -63,9 +68,10 @@ class NoiseMixture:
         return np.where(seen, probability, 0.0)
 
     def updated(self, squared: Array, seen: Bools) -> NoiseMixture:
-        """One step of expectation maximisation."""
+        """The mixture that fits these residuals, by one step of expectation maximisation."""
         p = self.inlier_probability(squared, seen)
         good = max(float(p.sum()), 1.0)
-        sigma = float(np.sqrt((p * squared).sum() / (2 * good)))
+        spread = float(np.sqrt((p * squared).sum() / (2 * good)))
         share = float(np.clip(1 - good / max(seen.sum(), 1), _LEAST_SHARE, _MOST_SHARE))
-        return replace(self, sigma=max(sigma, _SMALLEST_SIGMA_PX), outliers=share)
+        typical = NoiseMixture.start(squared, seen & (p > 0.5), self.area).sigma
+        return replace(self, sigma=typical, spread=max(spread, _SMALLEST_SIGMA_PX), outliers=share)
