@@ -8,25 +8,21 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.board_pose import fit_planes, view_poses
 from calibration.bundle_adjustment import (
     Adjusted,
     Problem,
     adjust,
     degrees_of_freedom_share,
-    free_parameters,
     linearise,
 )
 from calibration.camera import Camera, CameraRig, Lens
-from calibration.errors import CalibrationError
-from calibration.intrinsics import blank_state, start_intrinsics
 from calibration.lens_selection import coefficients, supported
 from calibration.normal_equations import residuals
 from calibration.observations import TargetObservations
-from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, TIME_OFFSET, RigState
+from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, TIME_OFFSET
 from calibration.settings import CalibrationSettings, Distortion
 from calibration.solution import CalibrationSolution
-from calibration.view_graph import build_view_graph, chain_cameras, place_targets, require_connected
+from calibration.start_values import start_values
 from calibration.view_table import ViewTable
 
 Array = NDArray[np.float64]
@@ -35,13 +31,6 @@ Bools = NDArray[np.bool_]
 __all__ = ["CalibrationSettings", "calibrate_cameras"]
 
 _DEFAULT = CalibrationSettings()
-
-# Standard deviations of known intrinsics at known_weight 1: share of the focal length, share of the
-# image's longer side, coefficients.
-_KNOWN_STD = (0.02, 0.02, 0.05)
-# What is believed of any lens, in the same units: only against runaway values where the data says nothing.
-_LENS_STD = (np.inf, 0.03, 0.3)
-_LENS_STD_TANGENTIAL = 0.005
 
 
 def calibrate_cameras(
@@ -77,7 +66,7 @@ def calibrate_cameras(
     """
     observations = _limited(observations, settings.max_poses)
     views = ViewTable.of(observations)
-    problem, state = _start(observations, views, settings, known or {})
+    problem, state = start_values(observations, views, settings, known or {})
     result = adjust(problem, state, iterations=30, tolerance=1e-5)
     problem, result = _without_wrong_views(problem, result)
     problem, result = _choose_lens(problem, result, settings, observations)
@@ -91,100 +80,6 @@ def _limited(observations: TargetObservations, most: int) -> TargetObservations:
         return observations
     kept = used[np.linspace(0, len(used) - 1, most).round().astype(int)]
     return observations.select(np.isin(observations.pose, kept))
-
-
-def _start(
-    o: TargetObservations, views: ViewTable, settings: CalibrationSettings, known: Mapping[str, Camera]
-) -> tuple[Problem, RigState]:
-    fisheye = settings.lens is Lens.FISHEYE
-    state = blank_state(o.sizes, fisheye, len(o.times))
-    state = _with_known(state, o, known)
-    fits = fit_planes(views, o.points)
-    _require_views(o, views, fits.usable, settings, known)
-    mean, information = _prior(state, o, settings, known)
-    free = free_parameters(len(o.cameras), None)
-    for c, name in enumerate(o.cameras):
-        simple = Distortion.NONE if settings.distortion is Distortion.NONE else Distortion.K1K2
-        free[c, 4:INTRINSICS] = coefficients(simple, bool(state.fisheye[c]))
-        if name in known:
-            free[c, :INTRINSICS] = False
-    state = start_intrinsics(views, o.points, fits, state, free, (mean, information))
-    poses = view_poses(views, state, o.points, fits)
-    corners = _corners(o.points)
-    graph = build_view_graph(views, poses, corners, len(o.cameras))
-    require_connected(graph, views.select(np.flatnonzero(poses.usable)), o.cameras, o.times)
-    state, reference = chain_cameras(graph, state)
-    state, solved = place_targets(views, poses, corners, state)
-    usable = solved[views.pose] & (fits.usable | (views.seen.sum(1) < 4))
-    free = free_parameters(len(o.cameras), reference)
-    for c in range(len(o.cameras)):
-        choice = Distortion.K1K2 if settings.distortion is Distortion.AUTO else settings.distortion
-        free[c, 4:INTRINSICS] = coefficients(choice, bool(state.fisheye[c]))
-        if o.cameras[c] in known:
-            free[c, 4:INTRINSICS] |= known[o.cameras[c]].distortion != 0
-    area = float(np.mean([w * h for w, h in o.sizes]))
-    return Problem(views.select(usable), o.points, free, mean, information, area), state
-
-
-def _with_known(state: RigState, o: TargetObservations, known: Mapping[str, Camera]) -> RigState:
-    intrinsics, fisheye = state.intrinsics.copy(), state.fisheye.copy()
-    for c, (name, size) in enumerate(zip(o.cameras, o.sizes, strict=True)):
-        if name in known:
-            camera = known[name]
-            if camera.size != size:
-                raise CalibrationError(
-                    "the known intrinsics are for another image size",
-                    expected=f"{size[0]} x {size[1]} px, as the footage",
-                    found=f"{camera.size[0]} x {camera.size[1]} px",
-                    where=f"camera {name}",
-                    hint="give intrinsics for the resolution of the footage",
-                )
-            K = camera.K
-            intrinsics[c] = [K[0, 0], K[1, 1], K[0, 2], K[1, 2], *camera.distortion]
-            fisheye[c] = camera.lens is Lens.FISHEYE
-    return replace(state, intrinsics=intrinsics, fisheye=fisheye)
-
-
-def _prior(
-    state: RigState, o: TargetObservations, settings: CalibrationSettings, known: Mapping[str, Camera]
-) -> tuple[Array, Array]:
-    mean = state.intrinsics.copy()
-    std = np.empty_like(mean)
-    for c, name in enumerate(o.cameras):
-        focal, centre, lens = _LENS_STD
-        weight = settings.known_weight
-        long = max(o.sizes[c])
-        std[c] = [focal * mean[c, 0]] * 2 + [centre * long] * 2 + [lens] * 5
-        if name in known and weight > 0:
-            focal, centre, lens = (s / np.sqrt(weight) for s in _KNOWN_STD)
-            std[c] = [focal * mean[c, 0], focal * mean[c, 1], *[centre * long] * 2, *[lens] * 5]
-        if not state.fisheye[c]:
-            std[c, 6:8] = _LENS_STD_TANGENTIAL
-    return mean, 1 / std**2
-
-
-def _require_views(
-    o: TargetObservations, views: ViewTable, usable: Bools, settings: CalibrationSettings, known: Mapping[str, Camera]
-) -> None:
-    seen = np.bincount(views.camera, minlength=len(o.cameras))
-    good = np.bincount(views.camera[usable], minlength=len(o.cameras))
-    for c, name in enumerate(o.cameras):
-        needed = 1 if name in known else settings.min_views
-        if good[c] >= needed:
-            continue
-        raise CalibrationError(
-            "the target was never seen" if seen[c] == 0 else "too few usable views of the target",
-            expected=f"at least {needed} views with four or more consistent points, not on a line",
-            found=f"{good[c]} usable of {seen[c]} views",
-            where=f"camera {name}",
-            hint="check the board's definition, or show the target to this camera longer, nearer and tilted",
-        )
-
-
-def _corners(points: Array) -> Array:
-    """Four points in the target's plane that span it: its bounding box."""
-    low, high = points.min(0), points.max(0)
-    return np.array([[low[0], low[1], 0.0], [high[0], low[1], 0.0], [high[0], high[1], 0.0], [low[0], high[1], 0.0]])
 
 
 def _without_wrong_views(problem: Problem, result: Adjusted) -> tuple[Problem, Adjusted]:
