@@ -6,6 +6,7 @@ and reach the Prefect server: the studio's own, or the private one when all are 
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -40,12 +41,9 @@ def check_cluster(address: str) -> None:
         raise SettingsError(
             "not the address of a Dask scheduler", expected="tcp://HOST:PORT", found=address, where="--cluster"
         )
-    try:
-        import prefect_dask  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(
-            "running on a cluster needs the extra `cluster`", found=str(error), hint="pip install 'mocap[cluster]'"
-        ) from error
+    # Looked for, not imported: Prefect reads its environment when imported, and that is not set up yet.
+    if importlib.util.find_spec("prefect_dask") is None:
+        raise DependencyError("running on a cluster needs the extra `cluster`", hint="pip install 'mocap[cluster]'")
     if not os.environ.get("PREFECT_API_URL") and not _is_loopback(host):
         raise SettingsError(
             "workers on other machines need a Prefect server that they reach", found="no PREFECT_API_URL",

@@ -15,6 +15,7 @@ from mocap.skeleton import H36M_17
 from mocap.synthetic.motion import procedural_motion, truth_positions
 from mocap.synthetic.noise import NoiseSettings, observe
 from mocap.synthetic.rig import ring_rig
+from mocap.video import write_video
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,19 @@ def keypoint_session(tmp_path: Path, keypoint_files: KeypointFiles) -> Path:
     root = tmp_path / "session"
     initialise(NewSession(root, [], keypoint_files.keypoints, keypoint_files.rig, None))
     return root
+
+
+@pytest.fixture
+def blank_videos(tmp_path: Path) -> Path:
+    """A session with three cameras that film an empty room for two seconds."""
+    rig = ring_rig(n_cameras=3, size=(320, 320), focal=300.0, seed=1)
+    write_rig_toml(rig, tmp_path / "rig.toml")
+    (tmp_path / "videos").mkdir()
+    noise = np.random.default_rng(0).integers(90, 110, (320, 320, 3), dtype=np.uint8)
+    for name in rig.names:
+        write_video(tmp_path / "videos" / f"{name}.mp4", (noise for _ in range(60)), 30.0, (320, 320))
+    initialise(NewSession(tmp_path / "S", [tmp_path / "videos"], None, tmp_path / "rig.toml", None))
+    return tmp_path / "S"
 
 
 @pytest.fixture(autouse=True)

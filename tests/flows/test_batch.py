@@ -25,7 +25,7 @@ def test_a_broken_session_does_not_keep_the_others_from_running(tmp_path, keypoi
         initialise(NewSession(root, [], *map(type(root), files), None))
     (tmp_path / "day/broken/rig.toml").write_text("nothing")
     command = [sys.executable, "-m", "flows.cli", "batch", str(tmp_path / "day"), "--jobs", "2", "--until", "match"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "2 of 3 sessions are up to date" in done.stdout
     failed = next(line for line in done.stdout.splitlines() if line.startswith("FAILED"))

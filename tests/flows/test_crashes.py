@@ -68,6 +68,16 @@ finally:
     pathlib.Path(count_file).write_text(str(count))
 """
 
+# Match never ends by itself.
+ENDLESS = """
+import sys, time
+import mocap.matching
+mocap.matching.match_people = lambda *_: time.sleep(100_000)
+from flows.cli import main
+sys.argv = ["mocap", "run", sys.argv[1]]
+main()
+"""
+
 SERVER = """
 import os, sys
 from pathlib import Path
@@ -99,7 +109,7 @@ def environment(api: str) -> dict[str, str]:
 
 def complete(root: Path, api: str) -> None:
     done = subprocess.run(
-        program("run", root), env=environment(api), capture_output=True, text=True, timeout=300, check=False
+        program("run", root), env=environment(api), capture_output=True, text=True, timeout=1200, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -108,7 +118,7 @@ def kill_at_step(root: Path, api: str, step: int, count: Path) -> bool:
     """Run until a given file operation; True when it came to that."""
     run = subprocess.run(
         program(step, count, "run", root, code=LETHAL),
-        env=environment(api), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=300, check=False,
+        env=environment(api), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=1200, check=False,
     )  # fmt: skip
     assert run.returncode in (0, -signal.SIGKILL)
     return run.returncode != 0
@@ -196,7 +206,7 @@ def api(tmp_path_factory) -> Iterator[str]:
         yield server.stdout.readline().strip()
         assert server.stdin is not None
         server.stdin.close()
-        server.wait(timeout=30)
+        server.wait(timeout=240)
 
 
 @pytest.fixture(scope="module")
@@ -255,17 +265,16 @@ def test_killed_at_three_hundred_points(undisturbed, api, tmp_path):
 def test_the_private_server_ends_with_its_killed_parent(undisturbed, tmp_path):
     root = Path(shutil.copytree(undisturbed.fresh, tmp_path / "S"))
     run = subprocess.Popen(
-        program("run", root), env=environment(""), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        program(root, code=ENDLESS), env=environment(""), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
-    while not servers_of(root) and run.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert servers_of(root)
+    while not servers_of(root):
+        assert run.poll() is None
+        time.sleep(0.1)
     run.send_signal(signal.SIGKILL)
     run.wait()
-    assert gone_within(root, 20)
+    assert gone_within(root, 240)
     complete(root, "")
-    assert gone_within(root, 1)
+    assert not servers_of(root)
     assert content(root, tmp_path) == undisturbed.content
 
 
@@ -277,7 +286,7 @@ def test_two_runs_at_once(undisturbed, api, tmp_path):
         )
         for _ in range(2)
     ]
-    said = [run.communicate(timeout=300)[1] for run in both]
+    said = [run.communicate(timeout=1200)[1] for run in both]
     codes = [run.returncode for run in both]
     # One of them refuses, unless the other had finished before it looked.
     assert 0 in codes
