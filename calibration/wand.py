@@ -152,10 +152,9 @@ def _length_spread(pair: _Pair, points: Array, grid_first: Array, grid_second: A
     middle = np.median(length, axis=1, keepdims=True)
     spread = np.median(np.abs(length / middle - 1), axis=1)
     table = np.minimum(spread, 1.0).reshape(len(grid_first), len(grid_second))
-    G = len(_FOCAL_GRID)
-    return np.broadcast_to(
-        table, (G if len(grid_first) == 1 else len(grid_first), G if len(grid_second) == 1 else len(grid_second))
-    )
+    # A known focal length is the same wherever on the grid one looks.
+    shape = tuple(len(_FOCAL_GRID) if n == 1 else n for n in table.shape)
+    return np.broadcast_to(table, shape)
 
 
 def _agree(pairs: list[_Pair], tables: list[Array], n_cameras: int) -> Ints:
@@ -211,20 +210,20 @@ def place_wands(views: ViewTable, points: Array, state: RigState) -> tuple[RigSt
     Rt = np.concatenate([state.R, state.t[:, :, None]], -1)[c]
     rows = u[:, :, None] * Rt[:, 2:] - Rt[:, :2]
     w = np.ones(len(m))
-    X = np.zeros((B * P, 3))
     count = np.bincount(key, minlength=B * P)
+    place = np.zeros((B * P, 3))
     for _ in range(_TRIANGULATIONS):
         A, b = np.zeros((B * P, 3, 3)), np.zeros((B * P, 3))
         np.add.at(A, key, w[:, None, None] * rows[:, :, :3].transpose(0, 2, 1) @ rows[:, :, :3])
         np.add.at(b, key, -w[:, None] * np.einsum("nki,nk->ni", rows[:, :, :3], rows[:, :, 3]))
-        X = np.linalg.solve(A + 1e-12 * np.eye(3), b[..., None])[..., 0]
-        miss = np.einsum("nki,ni->nk", rows[:, :, :3], X[key]) + rows[:, :, 3]
-        depth = np.abs(np.einsum("ni,ni->n", Rt[:, 2, :3], X[key]) + Rt[:, 2, 3]) + 1e-9
+        place = np.linalg.solve(A + 1e-12 * np.eye(3), b[..., None])[..., 0].astype(np.float64)
+        miss = np.einsum("nki,ni->nk", rows[:, :, :3], place[key]) + rows[:, :, 3]
+        depth = np.abs(np.einsum("ni,ni->n", Rt[:, 2, :3], place[key]) + Rt[:, 2, 3]) + 1e-9
         distance = np.linalg.norm(miss, axis=1) / depth
         w = 1 / (depth**2 * (1 + (distance / max(2 * float(np.median(distance)), 1e-9)) ** 2))
-    X, good = X.reshape(B, P, 3), count.reshape(B, P) >= 2
+    good = count.reshape(B, P) >= 2
     solved = good.sum(1) >= 2
-    return _fit_lines(X, good, solved, points, state), solved
+    return _fit_lines(place.reshape(B, P, 3), good, solved, points, state), solved
 
 
 def _fit_lines(X: Array, good: Bools, solved: Bools, points: Array, state: RigState) -> RigState:
