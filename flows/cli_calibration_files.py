@@ -43,11 +43,14 @@ def convert_calibration(
     ] = None,
 ) -> None:
     """Convert a camera calibration from one program's format to another's."""
-    from calibration.formats import RigFormat, import_rig, reoriented
+    from calibration.formats import WRITABLE, RigFormat, import_rig, reoriented
     from flows.parsing import convert
+    from mocap.errors import CalibrationError
 
     rig_format = convert(from_, RigFormat, "--from") if from_ else None
     written = convert(to, RigFormat, "--to")
+    if written not in WRITABLE:
+        raise CalibrationError("this format can only be read", expected=f"--to {', '.join(WRITABLE)}", found=to)
     imported = import_rig(source, rig_format, _options(units, image_size, videos, subject))
     rig = imported.rig
     if cameras is not None:
@@ -112,16 +115,25 @@ def _write(rig: CameraRig, target: Path, written: RigFormat) -> tuple[str, ...]:
     import tempfile
 
     from calibration.formats import FOLDER_FORMATS, write_rig
-    from mocap.errors import StorageError
+    from mocap.errors import CalibrationError, StorageError
     from mocap.storage.atomic import atomic_path, write_bytes
+
+    def write_named(path: Path) -> tuple[str, ...]:
+        try:
+            return write_rig(rig, path, written)
+        except CalibrationError as error:
+            # Name the file that was asked for, not the one aside.
+            raise CalibrationError(
+                error.problem, expected=error.expected, found=error.found, where=str(target), hint=error.hint
+            ) from error
 
     if written not in FOLDER_FORMATS:
         with atomic_path(target) as temporary:
-            return write_rig(rig, temporary, written)
+            return write_named(temporary)
     if target.exists() and not target.is_dir():
         raise StorageError(f"{written} is a folder of files, this is a file", where=str(target), hint="give a folder")
     with tempfile.TemporaryDirectory() as folder:
-        notes = write_rig(rig, Path(folder), written)
+        notes = write_named(Path(folder))
         for file in sorted(Path(folder).iterdir()):
             write_bytes(target / file.name, file.read_bytes())
     return notes

@@ -21,7 +21,7 @@ from calibration.formats.opencap import read_opencap
 from calibration.formats.optitrack import read_optitrack
 from calibration.formats.panoptic import read_panoptic
 from calibration.formats.pose2sim import read_pose2sim, write_pose2sim
-from calibration.formats.qualisys import import_qualisys
+from calibration.formats.qualisys import read_qualisys
 from calibration.formats.rig_toml import import_rig_toml, read_rig_toml, write_rig_toml
 from calibration.formats.vicon import read_vicon
 from calibration.formats.voxelpose import read_voxelpose
@@ -51,7 +51,7 @@ _READERS: dict[RigFormat, Callable[[Path, ReadOptions], Imported]] = {
     RigFormat.POSE2SIM: read_pose2sim,
     RigFormat.FREEMOCAP: read_freemocap,
     RigFormat.CALISCOPE: read_caliscope,
-    RigFormat.QUALISYS: import_qualisys,
+    RigFormat.QUALISYS: read_qualisys,
     RigFormat.VICON: read_vicon,
     RigFormat.OPENCAP: read_opencap,
     RigFormat.EASYMOCAP: read_easymocap,

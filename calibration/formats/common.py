@@ -27,6 +27,8 @@ _MAX_BYTES = 64 * 1024 * 1024
 _ROUNDED = 2e-3
 # Distance of the two cameras farthest apart: no studio is larger or smaller than this (metres).
 _LARGEST, _LARGE, _SMALL, _SMALLEST = 300.0, 50.0, 0.15, 0.02
+# How many times larger or smaller it may be where a person gave the unit.
+_GIVEN = 10.0
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,7 @@ def check_distances(rig: CameraRig, path: Path, *, given: bool, declared: bool) 
     path : Path
         For the message.
     given : bool
-        A person gave the unit: doubts are only noted.
+        A person gave the unit: what is merely unusual is only noted.
     declared : bool
         The file names its unit: a small rig is only noted.
 
@@ -293,8 +295,9 @@ def check_distances(rig: CameraRig, path: Path, *, given: bool, declared: bool) 
     size = f"{widest:.3g} m between the two cameras farthest apart"
     if widest < 1e-9:
         return ["all cameras stand at one point: the file seems to hold intrinsics only"]
-    far, close = widest >= _LARGEST, widest <= _SMALLEST
-    if not given and (far or (close and not declared)):
+    trust = _GIVEN if given else 1.0
+    far, close = widest >= _LARGEST * trust, widest <= _SMALLEST / trust
+    if far or (close and not declared):
         raise CalibrationError(
             f"the cameras are implausibly {'far apart' if far else 'close together'}: this looks like "
             + ("millimetres read as metres" if far else "metres read as millimetres"),

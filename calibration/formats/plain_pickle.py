@@ -69,8 +69,8 @@ def _from_buffer(data: bytes, dtype: _Dtype, shape: tuple[int, ...], order: str)
     return array
 
 
-def _latin1(text: str, encoding: str = "latin1") -> bytes:
-    """What protocol 2 calls to make bytes."""
+def _latin1(text: str, *_: object) -> bytes:
+    """What protocol 2 calls, with an encoding that is always latin1, to make bytes."""
     return str(text).encode("latin-1")
 
 

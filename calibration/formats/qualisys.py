@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from calibration.camera import Camera, CameraRig
+from calibration.camera import Camera
 from calibration.errors import CalibrationError
 from calibration.formats.common import MILLIMETRE, Imported, ReadOptions, make_camera, make_rig
 from calibration.formats.xml import parse_xml
@@ -22,24 +22,13 @@ _SUBPIXEL = 64.0
 _FLIP = np.diag([1.0, -1.0, -1.0])
 
 
-def read_qualisys(path: Path) -> CameraRig:
-    """Read the active cameras of a Qualisys calibration.
-
-    Raises
-    ------
-    CalibrationError
-        Not XML, no active camera, or missing values (named with the camera).
-    """
-    return import_qualisys(path, ReadOptions()).rig
-
-
-def import_qualisys(path: Path, options: ReadOptions) -> Imported:
+def read_qualisys(path: Path, options: ReadOptions) -> Imported:
     """Read the active cameras of a Qualisys calibration; lengths are millimetres unless `options` say otherwise.
 
     Raises
     ------
     CalibrationError
-        As `read_qualisys`.
+        Not XML, no active camera, or missing values (named with the camera).
     """
     root = parse_xml(path, "Qualisys calibration")
     nodes = [n for n in root.iter("camera") if n.get("active", "1") == "1"]

@@ -84,12 +84,16 @@ def test_units_the_file_does_not_say_are_not_guessed(tmp_path):
     with pytest.raises(CalibrationError, match="millimetres read as metres") as raised:
         read_rig(path)
     assert "--units mm" in str(raised.value)
-    path.write_text(_toml(1000.0))
+    path.write_text(_toml(200.0))
     with pytest.raises(CalibrationError, match="metres read as millimetres"):
         read_rig(path)
     # A person who says so is believed, and told.
     imported = import_rig(path, options=ReadOptions(metres_per_unit=1.0))
     assert any("unusual size" in n for n in imported.notes)
+    # But not that a studio is kilometres wide.
+    path.write_text(_toml(0.0001))
+    with pytest.raises(CalibrationError, match="far apart"):
+        read_rig(path, options=ReadOptions(metres_per_unit=1.0))
 
 
 CALISCOPE = """

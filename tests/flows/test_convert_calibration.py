@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from calibration.camera import CameraRig, Lens
 from calibration.formats import RigFormat, read_rig, write_rig
 from flows.cli import app
 from mocap.errors import CalibrationError, SettingsError, StorageError
@@ -100,6 +102,16 @@ def test_what_cannot_be_is_said_and_nothing_is_written(tmp_path, rig_file, argum
     with pytest.raises(kind, match=said):
         _run(rig_file, tmp_path / "out", *arguments)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("to", ["easymocap", "human36m"])
+def test_a_lens_that_the_format_has_not_is_said_of_the_file_asked_for(tmp_path, to):
+    fisheye = tuple(replace(c, lens=Lens.FISHEYE) for c in RIG.cameras)
+    write_rig(CameraRig(fisheye), tmp_path / "rig.toml")
+    with pytest.raises(CalibrationError, match="no fisheye") as raised:
+        _run(tmp_path / "rig.toml", tmp_path / "out", "--to", to)
+    assert str(raised.value).startswith(f"{tmp_path / 'out'}:")
+    assert {p.name for p in tmp_path.iterdir()} == {"rig.toml"}
 
 
 def test_a_file_in_the_way_of_a_folder(tmp_path, rig_file):
