@@ -224,7 +224,7 @@ class StageSpec:
 
 
 STAGES: dict[Stage, StageSpec] = {
-    Stage.CALIBRATE: StageSpec(1, (), calibrate_step),
+    Stage.CALIBRATE: StageSpec(2, (), calibrate_step),
     Stage.DETECT: StageSpec(1, (), detect_step),
     Stage.SYNCHRONISE: StageSpec(2, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(2, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),

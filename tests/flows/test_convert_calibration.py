@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from calibration.camera import CameraRig, Lens
 from calibration.formats import RigFormat, read_rig, write_rig
 from flows.cli import app
+from flows.initialise import NewSession, find_calibration
 from mocap.errors import CalibrationError, SettingsError, StorageError
 from mocap.synthetic.rig import ring_rig
 from mocap.video import write_video
@@ -122,3 +123,15 @@ def test_a_file_in_the_way_of_a_folder(tmp_path, rig_file):
     (tmp_path / "folder").mkdir()
     with pytest.raises(StorageError, match="folder, not a file"):
         _run(rig_file, tmp_path / "folder")
+
+
+def test_a_session_is_made_from_any_calibration_of_one_file(tmp_path):
+    (tmp_path / "calibration").mkdir()
+    write_rig(RIG, tmp_path / "calibration" / "cameras.json", RigFormat.HUMAN36M)
+    write_rig(RIG, tmp_path / "model", RigFormat.COLMAP)
+    found = find_calibration(NewSession(tmp_path / "s", [], None, tmp_path / "calibration", None))
+    assert found == tmp_path / "calibration" / "cameras.json"
+    for several in (tmp_path / "model", tmp_path / "model" / "images.txt"):
+        with pytest.raises(CalibrationError, match="several files") as raised:
+            find_calibration(NewSession(tmp_path / "s", [], None, several, None))
+        assert "mocap convert-calibration" in str(raised.value)
