@@ -18,6 +18,7 @@ Ints = NDArray[np.int64]
 _TAIL = 6.0
 # How far (radians, one standard deviation) a joint may be beyond its range.
 _LIMIT_STD = 0.035
+_WALL = 0.15
 # Gives unknowns a value that nothing else does; 1/rad2 or 1/m2.
 _RIDGE = 1e-3
 _HELD = 1e12
@@ -98,10 +99,12 @@ def _angle_terms(
         size = max(w * w + a * a, 1e-3)
         angle = 2 * np.arctan2(-a, -w) if w < 0 else 2 * np.arctan2(a, w)
         beyond = min(angle - low[k], 0.0) + max(angle - high[k], 0.0)
-        strict = 1 / _LIMIT_STD**2 if beyond != 0.0 else 0.0
+        strict = 1 / _LIMIT_STD**2
         pull = usual[k] * angle + strict * beyond
-        precision = usual[k] + strict
         cost += 0.5 * (usual[k] * angle**2 + strict * beyond**2)
+        # Curved as the wall is also just before it: a step that ran through it would be thrown back.
+        near = angle - low[k] < _WALL or high[k] - angle < _WALL
+        precision = usual[k] + strict if near else usual[k]
         for j in range(3):
             across = 0.0
             if j != k:
@@ -150,7 +153,8 @@ def assemble(
     root: Array, quats: Array, parents: Ints, offsets: Array, unknown: Ints, turn_node: Ints, turn_axis: Ints,
     low: Array, high: Array, usual: Array, marker_node: Ints, marker_local: Array, path_start: Ints, path_unknown: Ints,
     tail: NDArray[np.bool_], target: Array, info: Array, band: Array, g: Array, blocks: Array,
-) -> float:  # fmt: skip
+    costs: Array,
+) -> None:  # fmt: skip
     """Terms of single frames: seen points, ranges, usual angles.
 
     Parameters
@@ -173,10 +177,7 @@ def assemble(
         Gradient.
     blocks : float64 [T or 0, D, D], out
         The frames' own blocks (lower half), where asked for.
-
-    Returns
-    -------
-    float
+    costs : float64 [T], out
         The cost of these terms.
     """
     T, N = quats.shape[:2]
@@ -186,13 +187,13 @@ def assemble(
     H, gt = np.zeros((D, D)), np.zeros(D)
     J, white = np.empty((3, D)), np.empty((3, D))
     path, r, grad = np.empty(D, np.int64), np.empty(3), np.empty(3)
-    cost = 0.0
     for t in range(T):
         place(root[t], quats[t], parents, offsets, R, at)
         for u in range(3, D):
             axis[u] = R[turn_node[u - 3], :, turn_axis[u - 3]]
         H[:] = 0
         gt[:] = 0
+        cost = 0.0
         for m in range(len(marker_node)):
             if info[t, m, 0, 0] == 0.0:
                 continue
@@ -223,7 +224,7 @@ def assemble(
                 band[t * D + v, u - v] += H[u, v]
         if len(blocks):
             blocks[t] = H
-    return cost
+        costs[t] = cost
 
 
 @njit(cache=True)  # type: ignore[misc]

@@ -27,8 +27,10 @@ _CHUNK_FRAMES = 600
 _LOOK_AHEAD_S = 1.0
 # Frames that the next chunk takes over as they are: smoothness links two.
 _HELD_FRAMES = 2
-# Damping, as a share of the diagonal, where a step made things worse.
-_DAMPING = 1e-2
+# Damping of a frame, as a share of the diagonal, once a step made its cost worse by so much; by what
+# factor it grows and shrinks (Levenberg-Marquardt, frame by frame: a limb that is hard to place in one
+# frame does not hold up the others).
+_DAMPING, _WORSE, _MORE = 1e-2, 1e-2, 5.0
 _MOST_TURN = 0.5
 # Radians below which no turn of a step counts any more.
 _SETTLED = 2e-4
@@ -119,16 +121,18 @@ def solve_chunks(chain: Chain, targets: Targets, start: Pose, times: Array, iter
 def _solve(chain: Chain, targets: Targets, start: Pose, steps: Array, held: int, iterations: int) -> tuple[Pose, Array]:
     D, T = chain.size, len(start.root)
     best = _System(chain, targets, start, steps, held)
-    damping = 0.0
+    damping = np.zeros(T)
     for _ in range(iterations):
         new_root, new_quats = np.empty_like(best.pose.root), np.empty_like(best.pose.quats)
         turn = advance(best.pose.root, best.pose.quats, chain.node, chain.axis, chain.unknown, best.step(damping),
                        _MOST_TURN, new_root, new_quats)  # fmt: skip
         trial = _System(chain, targets, Pose(new_root, new_quats), steps, held)
+        worse = trial.costs > best.costs + _WORSE
+        damping = np.where(worse, np.maximum(_MORE * damping, _DAMPING), damping / _MORE)
         if trial.cost <= best.cost * (1 + 1e-9):
-            best, damping = trial, 0.1 * damping if damping > _DAMPING else 0.0
+            best = trial
         else:
-            damping = max(10 * damping, _DAMPING)
+            damping = np.maximum(damping, _DAMPING)
         if turn < _SETTLED:
             break
     spread = np.full((T, len(chain.parents)), np.nan)
@@ -146,24 +150,24 @@ class _System:
     def __init__(self, chain: Chain, targets: Targets, pose: Pose, steps: Array, held: int) -> None:
         self.pose, D, T = pose, chain.size, len(pose.root)
         self.band, self.gradient = np.zeros((T * D, 2 * D + 1)), np.zeros(T * D)
-        self.blocks = np.zeros((T, D, D))
+        self.blocks, self.costs = np.zeros((T, D, D)), np.zeros(T)
         paths = [chain.path(int(n)) for n in targets.node]
         starts = np.cumsum([0, *(len(p) for p in paths)])
         flat = np.array([u for p in paths for u in p], np.int64)
-        self.cost = assemble(
+        assemble(
             pose.root, pose.quats, chain.parents, chain.offsets, chain.unknown, chain.node, chain.axis, chain.low,
             chain.high, chain.usual, targets.node, targets.local, starts, flat, targets.tail, targets.seen,
-            targets.information, self.band, self.gradient, self.blocks,
+            targets.information, self.band, self.gradient, self.blocks, self.costs,
         )  # fmt: skip
-        self.cost += smoothness(
+        self.cost = float(self.costs.sum()) + smoothness(
             pose.root, pose.quats, chain.unknown, steps, chain.noise, SPEED_NOISE, ROOT_NOISE, ROOT_SPEED_NOISE, held,
             D, self.band, self.gradient,
         )  # fmt: skip
 
-    def step(self, damping: float) -> Array:
-        """The Gauss-Newton step [T D], to be subtracted."""
-        matrix = self.band.copy() if damping else self.band
-        matrix[:, 0] *= 1 + damping
+    def step(self, damping: Array) -> Array:
+        """The step [T D], to be subtracted, with a damping for each frame [T]."""
+        matrix = self.band.copy()
+        matrix[:, 0] *= 1 + np.repeat(damping, len(self.band) // len(damping))
         factor, info = lapack.dpbtrf(matrix.T, lower=1, overwrite_ab=0)
         if info:
             raise np.linalg.LinAlgError(f"normal equations are not positive definite (row {info})")

@@ -13,6 +13,17 @@ from mocap.types import Source, Trajectories3D
 
 Array = NDArray[np.float64]
 
+# Standard deviation per axis of a joint that comes without a covariance, metres.
+_UNKNOWN_STD = 0.05
+
+_MIDDLES = {
+    "pelvis": ("l_hip", "r_hip"),
+    "thorax": ("l_shoulder", "r_shoulder"),
+    "spine": ("pelvis", "thorax"),
+    "l_toe": ("l_big_toe", "l_small_toe"),
+    "r_toe": ("r_big_toe", "r_small_toe"),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
@@ -23,10 +34,13 @@ class Landmarks:
     points : dict of str to float64 [T, 3] m, world
         NaN where not seen; every name of `humanoid` is there.
     source : dict of str to uint8 [T]
+    variance : dict of str to float64 [T] m2
+        Mean over the axes; of what the trajectories tell, so without landmarks that are made up.
     """
 
     points: dict[str, Array]
     source: dict[str, NDArray[np.uint8]]
+    variance: dict[str, Array]
 
     def __getitem__(self, name: str) -> Array:
         return self.points[name]
@@ -61,7 +75,9 @@ def landmarks(trajectories: Trajectories3D, person: int) -> Landmarks:
     positions = trajectories.positions[:, person].astype(np.float64)
     mapped = apply_joint_map(weights, positions)
     sources = _sources(weights, trajectories.source[:, person])
+    spread = _variances(weights, trajectories.covariance[:, person])
     points = {n: mapped[:, i] for i, n in enumerate(BODY.joints)}
+    variance = {n: spread[:, i] for i, n in enumerate(BODY.joints)}
     flags = {n: np.where(np.isfinite(mapped[:, i]).all(-1), sources[:, i], 0) for i, n in enumerate(BODY.joints)}
     _between(points, flags, "pelvis", ("l_hip", "r_hip"))
     _between(points, flags, "thorax", ("l_shoulder", "r_shoulder"))
@@ -71,7 +87,17 @@ def landmarks(trajectories: Trajectories3D, person: int) -> Landmarks:
     for s in "lr":
         _between(points, flags, f"{s}_toe", (f"{s}_big_toe", f"{s}_small_toe"))
         _instead(points, flags, f"{s}_toe", f"{s}_big_toe", only_if_never=True)
-    return Landmarks(points, flags)
+    for name, ends in _MIDDLES.items():
+        variance[name] = 0.25 * (variance[ends[0]] + variance[ends[1]])
+    variance["head_base"] = variance["nose"]
+    return Landmarks(points, flags, variance)
+
+
+def _variances(weights: Array, covariance: NDArray[np.float32]) -> Array:
+    """Variance [T, landmarks] of weighted means of independent joints, mean over the axes."""
+    own = np.trace(covariance.astype(np.float64), axis1=-2, axis2=-1) / 3
+    own = np.where(np.isfinite(own), own, _UNKNOWN_STD**2)
+    return np.asarray(own @ (np.nan_to_num(weights) ** 2).T)
 
 
 def _sources(weights: Array, source: NDArray[np.uint8]) -> NDArray[np.uint8]:

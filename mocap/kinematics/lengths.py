@@ -37,6 +37,11 @@ _CENTRAL: dict[str, tuple[str, str]] = {
 _EAR_LEAN = np.radians(15.0)
 
 
+# What makes samples of a length differ beyond their covariance, metres: a rigid bone is a model.
+_LEAST_STD = 0.006
+_HUBER, _HUBER_STEPS = 1.5, 10
+
+
 @dataclass(frozen=True, eq=False)
 class BodyLengths:
     """Lengths in metres; `left` and `right` by the names of `humanoid.FRACTIONS`.
@@ -79,18 +84,19 @@ class BodyLengths:
 
 
 def body_lengths(points: Landmarks, *, symmetric: bool) -> BodyLengths:
-    """Median lengths over the frames in which a bone's ends were triangulated.
+    """Robust mean lengths over the frames in which a bone's ends were triangulated.
 
     Where a bone was never triangulated all finite samples count; a bone that was never seen takes
     the proportions of the mean adult, scaled by those that were.
     """
-    central = {n: _median(points, *ends) for n, ends in _CENTRAL.items()}
-    left = {n: _median(points, f"l_{a}", f"l_{b}") for n, (a, b) in _SIDED.items()}
-    right = {n: _median(points, f"r_{a}", f"r_{b}") for n, (a, b) in _SIDED.items()}
-    for name in _SIDED:
-        both = [v for v in (left[name], right[name]) if np.isfinite(v)]
-        if both and (symmetric or len(both) == 1):
-            left[name] = right[name] = float(np.mean(both))
+    central = {n: _length(points, *ends)[0] for n, ends in _CENTRAL.items()}
+    left, right = {}, {}
+    for name, (a, b) in _SIDED.items():
+        (one, many), (other, much) = (_length(points, f"{s}_{a}", f"{s}_{b}") for s in "lr")
+        both = (many * np.nan_to_num(one) + much * np.nan_to_num(other)) / max(many + much, 1e-9)
+        both = both if many + much > 0 else np.nan
+        left[name] = both if symmetric or not many else one
+        right[name] = both if symmetric or not much else other
     stature = _stature({**central, **left})
     for lengths in (central, left, right):
         for name, value in lengths.items():
@@ -103,13 +109,28 @@ def body_lengths(points: Landmarks, *, symmetric: bool) -> BodyLengths:
     return BodyLengths(central, left, right, (drops[0], drops[1]), float(lean))
 
 
-def _median(points: Landmarks, a: str, b: str) -> float:
-    distance = np.linalg.norm(points[a] - points[b], axis=-1)
-    direct = points.flags(a, b) == Source.TRIANGULATED
-    chosen = distance[direct & points.seen(a, b)]
-    if not len(chosen):
-        chosen = distance[points.seen(a, b)]
-    return float(np.median(chosen)) if len(chosen) else np.nan
+def _length(points: Landmarks, a: str, b: str) -> tuple[float, float]:
+    """Length of a bone (m) and its weight: a mean of its samples by their precision, outliers held off.
+
+    A distance of uncertain points is too long by the variance across it over twice its length
+    (second-order expansion of the norm). Huber's M-estimate (Robust Statistics, 1981, ch. 3).
+    """
+    seen = points.seen(a, b)
+    direct = seen & (points.flags(a, b) == Source.TRIANGULATED)
+    rows = direct if direct.any() else seen
+    if not rows.any():
+        return np.nan, 0.0
+    distance = np.linalg.norm(points[a][rows] - points[b][rows], axis=-1)
+    variance = points.variance[a][rows] + points.variance[b][rows]
+    distance = distance - np.minimum(variance / np.maximum(distance, 1e-3), 0.1 * distance)
+    precision = 1 / (variance + _LEAST_STD**2)
+    length = float(np.median(distance))
+    for _ in range(_HUBER_STEPS):
+        off = np.abs(distance - length)
+        scale = 1.4826 * float(np.median(off)) + 1e-6
+        weight = precision * np.minimum(1.0, _HUBER * scale / np.maximum(off, 1e-9))
+        length = float((weight * distance).sum() / weight.sum())
+    return length, float(precision.sum())
 
 
 def _stature(seen: dict[str, float]) -> float:

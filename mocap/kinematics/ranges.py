@@ -55,7 +55,7 @@ JOINTS: dict[str, Joint] = {
     "Neck": Joint(x=(-40, 40), y=(-35, 35), z=(-50, 50), usual=(25, 20, 20)),
     "Head": Joint(x=(-40, 40), y=(-35, 35), z=(-50, 50), usual=(25, 20, 20)),
     # The outer end up by 30 degrees, forward and back by half of that.
-    "Shoulder": Joint(axes="yz", y=(-40, 15), z=(-25, 25), usual=(_UNTOLD, 10, 10)),
+    "Shoulder": Joint(axes="yz", y=(-40, 15), z=(-25, 25), usual=(_UNTOLD, 5, 5)),
     # Outward turn 100, inward turn 67; the swing is left free, as its range depends on itself.
     "Arm": Joint(x=(-100 - _SPREAD, 67 + _SPREAD), usual=(30, _UNTOLD, _UNTOLD)),
     # Flexion 141, none backwards.

@@ -26,8 +26,8 @@ Mask = NDArray[np.bool_]
 
 # Seconds without any point through which the motion is estimated; longer gaps part it.
 _BRIDGED_S = 0.5
-_STEPS = 6
-_STEPS_WITH_CONTACTS = 4
+_STEPS = 8
+_STEPS_WITH_CONTACTS = 6
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from mocap.kinematics.refine import Refined, as_it_is, refine
 from mocap.kinematics.rotations import continuous_quaternions
 from mocap.kinematics.settings import SolveSettings
 from mocap.kinematics.torso import completed_torso, mirrored_side, seen_enough
+from mocap.skeleton import identify
 from mocap.timeline import segments
 from mocap.types import SkeletalMotion, Trajectories3D
 
@@ -87,6 +88,12 @@ def solve_motion(trajectories: Trajectories3D, settings: SolveSettings) -> Skele
     error = fit_error(motion, trajectories)
     if np.isfinite(error).any():
         _log.info("solved %d persons; joints fit within %.1f mm on average", len(solved), 1e3 * np.nanmean(error))
+    for p, person in enumerate(motion.person_ids):
+        if motion.contacts[:, p].any():
+            _log.info(
+                "person %d: feet that stand slid %.1f mm, now %.1f mm", person,
+                1e3 * np.nanmean(motion.slide_before[p]), 1e3 * np.nanmean(motion.slide_after[p]),
+            )  # fmt: skip
     return motion
 
 
@@ -96,15 +103,17 @@ def fit_error(motion: SkeletalMotion, trajectories: Trajectories3D) -> Array:
     Returns
     -------
     float64 [T, P, B], metres
-        NaN for bones without a landmark and where the landmark was not seen. Persons as in `motion`.
+        NaN for bones without a landmark (the middle of the trunk where the input has no such joint)
+        and where the landmark was not seen. Persons as in `motion`.
     """
     reached = joint_positions(motion)
+    made_up = {"spine"} - set(identify(trajectories.joint_names).joints)
     out = np.full(reached.shape[:-1], np.nan)
     rows = {int(i): r for r, i in enumerate(trajectories.person_ids)}
     for p, person in enumerate(motion.person_ids):
         points = landmarks(trajectories, rows[int(person)])
         for b, bone in enumerate(BONES):
-            if bone.landmark:
+            if bone.landmark and bone.landmark not in made_up:
                 out[:, p, b] = np.linalg.norm(reached[:, p, b] - points[bone.landmark], axis=-1)
     return out
 

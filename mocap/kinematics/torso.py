@@ -50,7 +50,7 @@ def mirrored_side(points: Landmarks, lengths: BodyLengths, parts: list[slice], s
         for name in (f"{lost}_hip", f"{lost}_shoulder", "pelvis", "thorax", "spine"):
             known = np.isfinite(new[name]).all(-1)
             flags[name] = np.where(known, Source.INTERPOLATED, Source.MISSING).astype(np.uint8)
-    return Landmarks(new, flags)
+    return Landmarks(new, flags, points.variance)
 
 
 def _leftwards(points: Landmarks, side: str, parts: list[slice], sigma: float) -> Array:
@@ -79,4 +79,4 @@ def completed_torso(points: Landmarks, lengths: BodyLengths, min_frames: int) ->
         known = np.isfinite(middle).all(-1)
         for name in (ends[lost][0], f"l_{lost}", f"r_{lost}", "spine"):
             flags[name] = np.where(known, Source.INTERPOLATED, Source.MISSING).astype(np.uint8)
-    return Landmarks(new, flags)
+    return Landmarks(new, flags, points.variance)
