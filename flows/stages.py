@@ -111,6 +111,7 @@ def detect_step(work: Work) -> Record:
         return replace(given, fps=session.config.session.fps or given.fps)
     from mocap.detection.stage import detect_video
     from mocap.devices import resolve_device
+    from mocap.storage.precision import rounded
 
     camera, start, stop = parse_detect_unit(work.unit)
     _share_cores(len(unit_names(session, Stage.DETECT)))
@@ -129,7 +130,7 @@ def detect_step(work: Work) -> Record:
         advance,
         camera=camera,
     )
-    return replace(found, fps=session.fps)
+    return rounded(replace(found, fps=session.fps))
 
 
 def _share_cores(units: int) -> None:
@@ -225,7 +226,7 @@ class StageSpec:
 
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(2, (), calibrate_step),
-    Stage.DETECT: StageSpec(1, (), detect_step),
+    Stage.DETECT: StageSpec(2, (), detect_step),
     Stage.SYNCHRONISE: StageSpec(2, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(2, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(1, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),

@@ -1,6 +1,6 @@
 """How fast artifacts are written and read, and how small they are.
 
-python tests/benchmarks/storage.py [--frames 1000000] [--folder DIR]
+python tests/benchmarks/storage.py [--frames 1000000] [--folder DIR] [--all-bits]
 
 Keypoints of 4 views x 33 joints: people who walk about, 1.5 px of detector noise, confidences with
 noise, uncertainty unknown. MB are those of the arrays in memory. Reading an artifact of a session
@@ -21,11 +21,16 @@ from flows.digests import hash_file
 from mocap.skeleton import BLAZEPOSE_33
 from mocap.storage.atomic import write_bytes
 from mocap.storage.hdf5 import encode_record, read_frames, read_record
+from mocap.storage.precision import rounded
 from mocap.types import Keypoints2D
 
 
-def make_keypoints(n_frames: int) -> Keypoints2D:
-    """Synthetic detections [4, T, 1, 33]; float32 all the way, so that a million frames fit in memory."""
+def make_keypoints(n_frames: int, *, as_detected: bool = True) -> Keypoints2D:
+    """Synthetic detections [4, T, 1, 33]; float32 all the way, so that a million frames fit in memory.
+
+    With `as_detected` they are rounded as `mocap run` rounds what it detects (1/64 px); without, all
+    bits of the noise are kept.
+    """
     rng = np.random.default_rng(0)
     shape = (4, n_frames, 1, 33)
     t = np.arange(n_frames, dtype=np.float32) / 60
@@ -38,10 +43,11 @@ def make_keypoints(n_frames: int) -> Keypoints2D:
     confidence *= np.float32(0.1)
     confidence += np.float32(0.85)
     np.clip(confidence, 0.01, 1, out=confidence)
-    return Keypoints2D(
+    record = Keypoints2D(
         keypoints, confidence, np.full(shape, np.nan, np.float32), np.arange(n_frames),
         tuple("abcd"), BLAZEPOSE_33.joints, 60.0,
     )  # fmt: skip
+    return rounded(record) if as_detected else record
 
 
 def say(line: str) -> None:
@@ -58,8 +64,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, default=None, help="where to write; a temporary folder if not given")
+    parser.add_argument("--all-bits", action="store_true", help="not rounded to 1/64 px")
     arguments = parser.parse_args()
-    record = make_keypoints(arguments.frames)
+    record = make_keypoints(arguments.frames, as_detected=not arguments.all_bits)
     observed = record.keypoints.nbytes + record.confidence.nbytes
     n_bytes = observed + record.uncertainty.nbytes
     say(f"{arguments.frames} frames x 4 views x 33 joints: {n_bytes / 1e6:.0f} MB of arrays")

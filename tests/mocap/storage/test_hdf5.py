@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import h5py
@@ -12,8 +13,9 @@ import pytest
 from mocap.errors import StorageError
 from mocap.skeleton import COCO_17
 from mocap.storage.atomic import atomic_path
-from mocap.storage.chunks import FILTERS, read_chunks, write_chunks
+from mocap.storage.chunks import FILTERS, _deflate, read_chunks, write_chunks
 from mocap.storage.hdf5 import Provenance, read_frames, read_provenance, read_record, write_record
+from mocap.storage.precision import PIXEL_STEP, rounded
 from mocap.storage.rig_record import RigRecord
 from mocap.synthetic.rig import ring_rig
 from mocap.types import Keypoints2D, Matches
@@ -175,3 +177,36 @@ def test_a_full_disk_is_one_clear_error(tmp_path):
     with pytest.raises(StorageError, match="disk is full"):
         fill()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_measurements_keep_the_digits_that_mean_something(rng):
+    shape = (2, 40, 1, 17)
+    keypoints = rng.uniform(-100, 4000, (*shape, 2)).astype(np.float32)
+    confidence = (10.0 ** rng.uniform(-9, 0, shape)).astype(np.float32)
+    confidence[0, :9], keypoints[0, :9] = 0, np.nan
+    confidence[1, 0] = 1
+    exact = Keypoints2D(
+        keypoints, confidence, np.full(shape, np.nan), np.arange(40), ("a", "b"), COCO_17.joints, 60.0
+    )  # fmt: skip
+    kept = rounded(exact)
+    np.testing.assert_array_equal(np.isnan(kept.keypoints), np.isnan(exact.keypoints))
+    assert np.nanmax(np.abs(kept.keypoints - exact.keypoints)) <= PIXEL_STEP / 2
+    np.testing.assert_array_equal(kept.confidence > 0, exact.confidence > 0)
+    np.testing.assert_allclose(kept.confidence, exact.confidence, rtol=2.0**-8)
+    assert kept.confidence.max() == 1
+    assert np.isnan(kept.uncertainty).all()
+    again = rounded(kept)
+    np.testing.assert_array_equal(again.keypoints, kept.keypoints)
+    np.testing.assert_array_equal(again.confidence, kept.confidence)
+
+
+def test_byte_planes_of_every_kind_are_one_stream_that_zlib_reads(rng):
+    """Constant, noisy, repetitive and skewed planes, and lengths around those of stored blocks."""
+    for length in (1, 2, 4095, 65_535, 65_536, 200_001):
+        noise = rng.integers(0, 256, length, dtype=np.uint8)
+        skewed = rng.geometric(0.4, length).astype(np.uint8)
+        planes = np.stack([np.full(length, 7, np.uint8), noise, skewed, np.resize(noise[:2], length)])
+        packed = _deflate(planes)
+        assert zlib.decompress(packed) == planes.tobytes()
+        assert packed == _deflate(planes.copy())
+    assert len(packed) < 1.6 * length  # of 4: a constant, noise, 2 bits, a repetition
