@@ -91,9 +91,6 @@ class _PlainUnpickler(pickle.Unpickler):
         except KeyError:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which is not data") from None
 
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to something outside the file")
-
 
 def load_plain(content: bytes, path: Path) -> Any:
     """Dictionaries, lists, numbers, texts and numeric arrays in a pickle.
