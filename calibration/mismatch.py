@@ -1,0 +1,109 @@
+"""Why a board is not seen: what the footage shows instead of the board that was defined."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from calibration.board_detection import BoardDetector, Grey, find_chessboard, to_grey
+from calibration.errors import CalibrationError
+from calibration.footage import Clip
+from calibration.targets import BoardDefinition, TargetKind, dictionaries
+
+_FRAMES = 12
+_CHESSBOARD_FRAMES = 4
+_MOST_INNER = 12
+
+
+def explain_nothing_seen(clip: Clip, board: BoardDefinition, looked_at: int) -> CalibrationError:
+    """The error for a camera that never shows the board, saying what it shows instead where that can be told."""
+    wanted = np.unique(np.linspace(0, clip.n_frames - 1, min(_FRAMES, clip.n_frames)).round().astype(np.int64))
+    images = [to_grey(image) for image in clip.frames(wanted)]
+    found, hint = _other_board(images, board)
+    return CalibrationError(
+        f"camera {clip.camera} never shows the board",
+        expected=str(board),
+        found=found or f"no board in {looked_at} images",
+        where=str(clip.path),
+        hint=hint or "film the board large, sharp and well lit in this camera, or take the camera out",
+    )
+
+
+def _other_board(images: list[Grey], board: BoardDefinition) -> tuple[str, str]:
+    for variant, hint in _variants(board):
+        detector = BoardDetector(variant)
+        n = sum(len(detector.detect(image)) >= 4 for image in images)
+        if n:
+            return f"{variant} in {n} of {len(images)} images tried", hint
+    markers = _markers(images)
+    if markers:
+        return markers, "set dictionary, columns, rows and inverted as on the printed board"
+    size = _chessboard_size(images)
+    if size:
+        return f"a chessboard of {size[0]} x {size[1]} squares", (
+            f"set columns = {size[0]}, rows = {size[1]}" if board.kind is TargetKind.CHESSBOARD
+            else 'set kind = "chessboard" and its columns and rows'
+        )  # fmt: skip
+    return "", ""
+
+
+def _variants(board: BoardDefinition) -> list[tuple[BoardDefinition, str]]:
+    """The same board, wrongly described in one way."""
+    turned = (replace(board, columns=board.rows, rows=board.columns), "exchange columns and rows")
+    if board.kind is TargetKind.CHESSBOARD:
+        inner = replace(board, columns=board.columns + 1, rows=board.rows + 1)
+        hint = f"columns and rows count squares, not corners: {inner.columns} and {inner.rows}"
+        return [(inner, hint), (replace(board, inverted=not board.inverted), f"set inverted = {not board.inverted}")]
+    polarity = (replace(board, inverted=not board.inverted), f"set inverted = {str(not board.inverted).lower()}")
+    legacy = (replace(board, legacy=not board.legacy), f"set legacy = {str(not board.legacy).lower()}")
+    return [polarity, legacy, turned]
+
+
+def _markers(images: list[Grey]) -> str:
+    """The dictionary whose markers are seen most, with their numbers."""
+    best: tuple[int, str, Counter[int], bool] = (0, "", Counter(), False)
+    for inverted in (False, True):
+        for name in sorted(dictionaries(), key=_dictionary_size):
+            detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name)))
+            ids: Counter[int] = Counter()
+            for image in images:
+                _, seen, _ = detector.detectMarkers(255 - image if inverted else image)
+                if seen is not None and len(seen) >= 3:  # fewer are found in any texture
+                    ids.update(int(i) for i in np.ravel(seen))
+            # A smaller dictionary is part of the larger of its kind: the first of equals is kept.
+            if sum(ids.values()) > best[0]:
+                best = (sum(ids.values()), name, ids, inverted)
+    total, name, ids, inverted = best
+    if not total:
+        return ""
+    polarity = ", inverted" if inverted else ""
+    return f"markers of {name}{polarity}, {len(ids)} different ones numbered {min(ids)} to {max(ids)}"
+
+
+def _dictionary_size(name: str) -> tuple[int, str]:
+    tail = name.rsplit("_", 1)[-1]
+    return (int(tail) if tail.isdigit() else 10_000, name)
+
+
+def _chessboard_size(images: list[Grey]) -> tuple[int, int] | None:
+    """Columns and rows of squares of a chessboard that is seen whole."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for image in images[:: max(1, len(images) // _CHESSBOARD_FRAMES)]:
+        for a in range(_MOST_INNER, 2, -1):
+            for b in range(a, 1, -1):
+                if _might_be(image, (a, b)):
+                    sizes[a + 1, b + 1] += 1
+                    break
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def _might_be(image: Grey, inner: tuple[int, int]) -> bool:
+    scale = 480 / max(image.shape)
+    reduced = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+    quick = cv2.CALIB_CB_ADAPTIVE_THRESH | cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_FAST_CHECK
+    if not cv2.findChessboardCorners(reduced, inner, flags=quick)[0]:
+        return False
+    return find_chessboard(image, inner) is not None
