@@ -10,6 +10,16 @@ Array = NDArray[np.float64]
 
 
 @njit(cache=True)  # type: ignore[misc]
+def add_difference(band: Array, k: int, weight: float, coefficients: Array) -> None:
+    """Add weight (c c^T at k) x I3 to a lower band."""
+    for a in range(len(coefficients)):
+        for b in range(a + 1):
+            value = weight * coefficients[a] * coefficients[b]
+            for r in range(3):
+                band[3 * (k + a) + r, 3 * (a - b)] += value
+
+
+@njit(cache=True)  # type: ignore[misc]
 def assemble(information: Array, weight: Array, coefficients: Array, band: Array) -> None:
     """Lower band of A = blockdiag(information) + sum_k weight_k (c c^T at k) x I3.
 
@@ -23,18 +33,13 @@ def assemble(information: Array, weight: Array, coefficients: Array, band: Array
     band : float64 [3N, 3d + 1], out
         ``band[i, j]`` is A[i, i - j].
     """
-    d = len(coefficients) - 1
     band[:] = 0
     for t in range(len(information)):
         for r in range(3):
             for c in range(r + 1):
                 band[3 * t + r, r - c] = information[t, r, c]
     for k in range(len(weight)):
-        for a in range(d + 1):
-            for b in range(a + 1):
-                value = weight[k] * coefficients[a] * coefficients[b]
-                for r in range(3):
-                    band[3 * (k + a) + r, 3 * (a - b)] += value
+        add_difference(band, k, weight[k], coefficients)
 
 
 @njit(cache=True)  # type: ignore[misc]

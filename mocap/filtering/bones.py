@@ -8,7 +8,8 @@ A message gives the receiver a position along the bone, for every frame on its o
 errors last for several frames, though, since it was smoothed; as many frames with the same error are
 worth one. So the variance of a message is the sender's times the number of samples its estimate
 rests on: the inverse of the mean share that a frame's own observation has in it (its leverage).
-For slow errors, the ones that smoothing leaves, that is exact.
+For slow errors, the ones that smoothing leaves, that is exact. What a bone is longer or shorter than
+its mean lasts as well (it goes with the pose), and counts in the same way.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def _total(messages: list[_Message], n: int) -> tuple[Array, Array]:
 
 def _believe(state: State, s: int, messages: list[_Message], x: Array, covariance: Array) -> tuple[Array, Array, Array]:
     """What s itself would say, given some messages: position, covariance, samples they rest on."""
-    from mocap.filtering.map_smoother import ORDER, difference_coefficients, solve_series
+    from mocap.filtering.map_smoother import solve_series
 
     x, covariance = x.copy(), covariance.copy()
     information, right = _total(messages, len(x))
@@ -191,8 +192,8 @@ def _believe(state: State, s: int, messages: list[_Message], x: Array, covarianc
     right += np.einsum("tij,tj->ti", own, state.y[s])
     unused = np.empty((2, len(x)))
     solve_series(
-        information, right, state.spans[s], state.dt, state.level[s] * state.activity[s],
-        difference_coefficients(ORDER), x, covariance, unused[0], unused[1],
+        information, right, state.spans[s], state.dt, state.level[s] * state.activity[s], x, covariance, unused[0],
+        unused[1],
     )  # fmt: skip
     samples = np.ones(len(x))
     half = np.maximum(1, np.round(_LEVERAGE_S / state.dt)).astype(np.int64)
@@ -246,7 +247,7 @@ def _tell(
         bend = min(max(across, 0.0) / (2 * length), length / 4)
         direction[t] = u
         place[t] = at + sign * (length - bend)
-        precision[t] = 1 / (spread * spread + bend * bend + samples[t] * own)
+        precision[t] = 1 / (bend * bend + samples[t] * (own + spread * spread))
 
 
 @njit(cache=True)  # type: ignore[misc]

@@ -1,8 +1,9 @@
 """How lively each joint is at each time, learnt from the take: the smoother's motion prior.
 
-The difference of order d of a trajectory is normal with variance q_k dt^(2d-1) per axis. q_k is a
-level per joint times an activity around that time, which a joint shares with those it is linked to
-by bones: a limb moves or rests as a whole, and five samples of one joint say too little.
+The change of a trajectory's acceleration beyond its decay is normal; the variance q_k of the
+acceleration it belongs to is a level per joint times an activity around that time, which a joint
+shares with those it is linked to by bones: a limb moves or rests as a whole, and five samples of one
+joint say too little.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 # Strength of the take's level against the local one, in samples.
 _LEVEL_SAMPLES = 3.0
-_POOL_SAMPLES = 1.0
+_POOL_SAMPLES = 0.3
 # A step in the direction of the fixed point, as an exponent; a whole one may swing about it.
 _DAMPING = 0.9
 # What a difference counts at least, however little the data say about it.
@@ -25,7 +26,7 @@ _LEAST_FREEDOM = 0.02
 
 
 def learn_activity(
-    square: Array, variance: Array, measured: Mask, level: Array, activity: Array, half: float,
+    square: Array, variance: Array, measured: Mask, level: Array, activity: Array, count: Array, half: float,
     parts: list[slice], links: Array,
 ) -> None:  # fmt: skip
     """One step of the learning of levels and activities, in place.
@@ -39,6 +40,8 @@ def learn_activity(
         Where a difference exists.
     level : float64 [S]
     activity : float64 [S, N]
+    count : float64 [S, N], out
+        Degrees of freedom, over three, that each activity was learnt from.
     half : float
         Standard deviation of the window in time, samples.
     parts : list of slice
@@ -65,25 +68,27 @@ def learn_activity(
         num, den = (convolve1d(a[:, rows], kernel, axis=1, mode="constant") for a in (relative, freedom))
         shape = (-1, J, num.shape[1])
         num, den = (np.matmul(links, a.reshape(shape)).reshape(num.shape) for a in (num, den))
+        count[:, rows] = den
         pooled = (_POOL_SAMPLES + num) / (_POOL_SAMPLES + den)
         activity[:, rows] *= (pooled / activity[:, rows]) ** _DAMPING
 
 
 @njit(cache=True)  # type: ignore[misc]
 def first_activity(
-    y: Array, noise: Array, spans: NDArray[np.int64], dt: Array, half: NDArray[np.int64], coefficients: Array,
-    energy: Array, activity: Array,
+    y: Array, noise: Array, spans: NDArray[np.int64], dt: Array, half: NDArray[np.int64], energy: Array,
+    activity: Array,
 ) -> float:  # fmt: skip
     """Level and activity to start from: of the raw differences, less what their noise accounts for.
 
     The start has to follow the data wherever several samples in a row move: from a start that is too
     smooth a sudden movement after a long rest would be taken for outliers and never found again.
     """
-    d = len(coefficients) - 1
+    # Of second differences: they are the acceleration itself, and have less noise than the third.
+    coefficients, d = (1.0, -2.0, 1.0), 2
     total, noise_total, count = 0.0, 0.0, 0
     for r in range(len(spans)):
         start, stop = spans[r, 0], spans[r, 1] - d
-        scale = dt[start] ** (2 * d - 1)
+        scale = dt[start] ** 4
         for k in range(start, stop):
             square, expected = 0.0, 0.0
             for a in range(d + 1):

@@ -25,6 +25,9 @@ _UNKNOWN_STD = 0.05
 # long (seconds), its samples count as one. Measured on made-up takes: correlation 0.5 after 0.13 s,
 # none after 0.27 s, and as much again for what it shares with the triangulated joints.
 _LIFTED_ERROR_S = 0.5
+# A lifted joint is placed by the triangulated ones around it, in time and along the body: what it adds
+# to the certainty of the result is this share of what it adds to the estimate.
+_LIFTED_CREDIT = 0.25
 
 
 def filter_trajectories(trajectories: Trajectories3D, settings: FilterSettings) -> Trajectories3D:
@@ -133,6 +136,7 @@ def _smooth(
         _bones(joint_names),
         len(joint_names),
         settings.bones,
+        np.concatenate([np.where(p.source == Source.LIFTED, _LIFTED_CREDIT, 1.0) for p in parts]),
     )
     ends = np.cumsum(lengths)[:-1]
     return list(zip(np.split(x, ends), np.split(cov, ends), strict=True))

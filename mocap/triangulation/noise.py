@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-LEVELS = 20
+LEVELS = 40
 # No detector is better than a twentieth of a pixel; below that rounding decides what is an inlier.
 _MIN_SIGMA = 0.05
 # Pseudo-counts that pull a camera's level towards all cameras' level, and a level towards the whole.

@@ -8,7 +8,7 @@ from mocap.errors import SettingsError
 from mocap.filtering import FilterMethod, FilterSettings, filter_trajectories
 from mocap.filtering.banded import assemble, cholesky, inverse_band, solve
 from mocap.filtering.gaps import runs
-from mocap.filtering.map_smoother import difference_coefficients
+from mocap.filtering.map_smoother import _TAU_S, difference_coefficients
 from mocap.skeleton import H36M_17
 from mocap.synthetic import procedural_motion, truth_positions
 from mocap.types import Source, Trajectories3D
@@ -238,20 +238,22 @@ def test_banded_solver_against_dense_algebra():
     root = rng.normal(size=(n, 3, 3))
     information = root @ np.swapaxes(root, -1, -2) + 0.1 * np.eye(3)
     information[4] = 0  # a gap
-    c = difference_coefficients(2)
-    np.testing.assert_array_equal(c, [1, -2, 1])
-    weight = rng.uniform(0.5, 2, n - 2)
+    # A steady acceleration decays, so that only what is left of it is no news.
+    c, phi = difference_coefficients(0.05), np.exp(-0.05 / _TAU_S)
+    x = np.cumsum(np.cumsum(phi ** np.arange(9.0)))  # its acceleration decays by phi a step
+    np.testing.assert_allclose(np.convolve(x, c[::-1], "valid"), 0, atol=1e-12)
+    weight = rng.uniform(0.5, 2, n - 3)
     dense = np.zeros((n, 3, n, 3))
     for t in range(n):
         dense[t, :, t] = information[t]
-    D = np.zeros((n - 2, n))
-    for k in range(n - 2):
-        D[k, k : k + 3] = c
+    D = np.zeros((n - 3, n))
+    for k in range(n - 3):
+        D[k, k : k + 4] = c
     dense += np.einsum("ab,ij->aibj", D.T @ (weight[:, None] * D), np.eye(3))
     dense = dense.reshape(3 * n, 3 * n)
-    band, inverse = np.empty((3 * n, 7)), np.empty((3 * n, 7))
+    band, inverse = np.empty((3 * n, 10)), np.empty((3 * n, 10))
     assemble(information, weight, c, band)
-    for j in range(7):
+    for j in range(10):
         np.testing.assert_allclose(band[j:, j], np.diagonal(dense, -j), atol=1e-12)
     cholesky(band)
     x = rng.normal(size=3 * n)
@@ -260,7 +262,7 @@ def test_banded_solver_against_dense_algebra():
     np.testing.assert_allclose(x, expected, rtol=1e-8)
     inverse_band(band, inverse)
     dense_inverse = np.linalg.inv(dense)
-    for j in range(7):
+    for j in range(10):
         np.testing.assert_allclose(inverse[j:, j], np.diagonal(dense_inverse, -j), rtol=1e-7, atol=1e-9)
 
 
