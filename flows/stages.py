@@ -229,9 +229,9 @@ STAGES: dict[Stage, StageSpec] = {
     Stage.DETECT: StageSpec(2, (), detect_step),
     Stage.SYNCHRONISE: StageSpec(2, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(2, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
-    Stage.TRIANGULATE: StageSpec(1, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
-    Stage.LIFT: StageSpec(2, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
-    Stage.FILTER: StageSpec(1, (Stage.LIFT,), filter_step),
+    Stage.TRIANGULATE: StageSpec(2, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
+    Stage.LIFT: StageSpec(3, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
+    Stage.FILTER: StageSpec(2, (Stage.LIFT,), filter_step),
     Stage.SOLVE: StageSpec(2, (Stage.FILTER,), solve_step),
 }
 
