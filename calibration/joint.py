@@ -69,7 +69,7 @@ def calibrate_cameras(
     problem, state = start_values(observations, views, settings, known or {})
     result = adjust(problem, state, iterations=30, tolerance=1e-5)
     problem, result = _without_wrong_views(problem, result)
-    problem, result = _choose_lens(problem, result, settings, observations)
+    problem, result = _choose_lens(problem, result, settings)
     result = adjust(problem, result.state)
     return _solution(observations, views, problem, result)
 
@@ -100,9 +100,8 @@ def _camera_covariance(problem: Problem, result: Adjusted) -> tuple[Array, NDArr
     return reduced.covariance(), reduced.chosen
 
 
-def _choose_lens(
-    problem: Problem, result: Adjusted, settings: CalibrationSettings, o: TargetObservations
-) -> tuple[Problem, Adjusted]:
+def _choose_lens(problem: Problem, result: Adjusted, settings: CalibrationSettings) -> tuple[Problem, Adjusted]:
+    """Fit with all distortion coefficients, then fix those that the data does not measure at what was believed."""
     if settings.distortion is not Distortion.AUTO:
         return problem, result
     free = problem.free.copy()
@@ -119,10 +118,10 @@ def _choose_lens(
         rows = [place[c * CAMERA_BLOCK + 4 + k] for k in range(n)]
         block = np.eye(5)
         block[:n, :n] = covariance[np.ix_(rows, rows)]
-        count = 2 * int(fitted.inlier[full.views.camera == c].sum())
-        keep = supported(intrinsics[c, 4:], block, count, bool(fisheye))
+        prior_std = 1 / np.sqrt(np.maximum(problem.prior_information[c, 4:], 1e-300))
+        keep = supported(block, prior_std, bool(fisheye))
         free[c, 4:INTRINSICS] = keep
-        intrinsics[c, 4:][~keep] = 0.0
+        intrinsics[c, 4:] = np.where(keep, intrinsics[c, 4:], problem.prior_mean[c, 4:])
     return replace(problem, free=free), replace(fitted, state=replace(fitted.state, intrinsics=intrinsics))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,27 +32,22 @@ def coefficients(choice: Distortion, fisheye: bool) -> Bools:
     return np.array(table[Distortion.FULL if choice is Distortion.AUTO else choice])
 
 
-def _models(fisheye: bool) -> list[tuple[bool, ...]]:
-    if fisheye:
-        return [_FISHEYE[d] for d in Distortion if d is not Distortion.AUTO]
-    radial = ((0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1))
-    return [
-        (bool(k1), bool(k2), tangential, tangential, bool(k3))
-        for (k1, k2, k3), tangential in itertools.product(radial, (False, True))
-    ]
+# Whether to keep a coefficient is asked in this order: what depends most on the image's corners first.
+_ORDER = (4, 1, 3, 2, 0)
+_FISHEYE_ORDER = (3, 2, 1, 0)
+# A coefficient counts as measured if the data leaves less than this share of what was uncertain before.
+_MEASURED = 0.5
 
 
-def supported(distortion: Array, covariance: Array, observations: int, fisheye: bool) -> Bools:
-    """The coefficients worth keeping of one camera.
+def supported(covariance: Array, prior_std: Array, fisheye: bool) -> Bools:
+    """The coefficients of one camera that the data measures.
 
     Parameters
     ----------
-    distortion : float64 [5]
-        Estimated with all of them free.
     covariance : float64 [5, 5]
-        Of those, with everything else free too; for fisheye the fifth row is ignored.
-    observations : int
-        Observed coordinates of this camera.
+        Posterior, with all of them and everything else free; for fisheye the fifth row is ignored.
+    prior_std : float64 [5]
+        What is believed before any data.
     fisheye : bool
 
     Returns
@@ -63,20 +56,18 @@ def supported(distortion: Array, covariance: Array, observations: int, fisheye: 
 
     Notes
     -----
-    Bayesian information criterion (Schwarz 1978), with the rise of the cost on setting coefficients
-    to zero taken from the quadratic approximation (Wald), so that one fit judges all models.
+    A coefficient whose posterior is hardly narrower than its prior says nothing about the lens but
+    disturbs what correlates with it. One that is measured and happens to be small stays: an
+    information criterion would set it to zero, and the covariance of the others would then claim a
+    certainty that the data does not give (principal point and tangential distortion trade off).
     """
-    penalty = np.log(max(observations, 3))
-    best, best_score = np.ones(5, bool), np.inf
-    for model in _models(fisheye):
-        keep = np.array(model)
-        drop = ~keep if not fisheye else ~keep & (np.arange(5) < 4)
-        rise = 0.0
-        if drop.any():
-            d, C = distortion[drop], covariance[np.ix_(drop, drop)]
-            scale = np.sqrt(np.diag(C))
-            rise = float((d / scale) @ np.linalg.solve(C / scale[:, None] / scale, d / scale))
-        score = rise + penalty * keep.sum()
-        if score < best_score:
-            best, best_score = keep, score
-    return best
+    C = covariance.copy()
+    keep = np.ones(5, bool)
+    if fisheye:
+        keep[4] = False
+    for k in _FISHEYE_ORDER if fisheye else _ORDER:
+        if np.sqrt(C[k, k]) > _MEASURED * prior_std[k]:
+            keep[k] = False
+            # The others' covariance once this one is known.
+            C = C - np.outer(C[:, k], C[k]) / C[k, k]
+    return keep

@@ -12,7 +12,7 @@ from calibration.errors import SettingsError
 class Distortion(enum.StrEnum):
     """Which distortion coefficients are estimated; the others stay 0 (or as known).
 
-    AUTO: as many as each camera's data supports, by an information criterion.
+    AUTO: those that each camera's data measures, by their covariance.
     NONE, K1, K1K2, K1K2P1P2, FULL: fixed sets; of a fisheye lens k1, k1 k2, k1 k2 k3 (K1K2P1P2) or all four.
     """
 
