@@ -87,6 +87,15 @@ def between(a: Array, b: Array, out: Array) -> None:
 
 
 @njit(cache=True)  # type: ignore[misc]
+def _from_neutral(neutral: Array, q: Array, out: Array) -> None:
+    """The rotation that leads from `neutral` to q (quaternions), a quaternion."""
+    out[0] = neutral[3] * q[0] - neutral[0] * q[3] - neutral[1] * q[2] + neutral[2] * q[1]
+    out[1] = neutral[3] * q[1] - neutral[1] * q[3] - neutral[2] * q[0] + neutral[0] * q[2]
+    out[2] = neutral[3] * q[2] - neutral[2] * q[3] - neutral[0] * q[1] + neutral[1] * q[0]
+    out[3] = neutral[3] * q[3] + neutral[0] * q[0] + neutral[1] * q[1] + neutral[2] * q[2]
+
+
+@njit(cache=True)  # type: ignore[misc]
 def _angle_terms(
     q: Array, unknown: Ints, low: Array, high: Array, usual: Array, H: Array, g: Array, grad: Array
 ) -> float:
@@ -152,8 +161,8 @@ def _point_term(
 def assemble(
     root: Array, quats: Array, parents: Ints, offsets: Array, unknown: Ints, turn_node: Ints, turn_axis: Ints,
     low: Array, high: Array, usual: Array, marker_node: Ints, marker_local: Array, path_start: Ints, path_unknown: Ints,
-    tail: NDArray[np.bool_], target: Array, info: Array, band: Array, g: Array, blocks: Array,
-    costs: Array,
+    tail: NDArray[np.bool_], target: Array, info: Array, neutral: Array, band: Array, g: Array,
+    blocks: Array, costs: Array,
 ) -> None:  # fmt: skip
     """Terms of single frames: seen points, ranges, usual angles.
 
@@ -171,6 +180,8 @@ def assemble(
         Whether a marker that is far off loses weight.
     target, info : float64 [T, M, 3], [T, M, 3, 3]
         Where markers were seen, and the inverse covariance; 0 where not seen.
+    neutral : float64 [T, N, 4]
+        Rotations from which angles count.
     band : float64 [T D, 2 D + 1], out
         ``band[j, i - j]`` is A[i, j]; zero on entry.
     g : float64 [T D], out
@@ -186,7 +197,7 @@ def assemble(
     axis = np.empty((D, 3))
     H, gt = np.zeros((D, D)), np.zeros(D)
     J, white = np.empty((3, D)), np.empty((3, D))
-    path, r, grad = np.empty(D, np.int64), np.empty(3), np.empty(3)
+    path, r, grad, turned = np.empty(D, np.int64), np.empty(3), np.empty(3), np.empty(4)
     for t in range(T):
         place(root[t], quats[t], parents, offsets, R, at)
         for u in range(3, D):
@@ -216,7 +227,8 @@ def assemble(
                 count += 1
             cost += _point_term(r, info[t, m], tail[m], J, path, count, H, gt, white)
         for n in range(N):
-            cost += _angle_terms(quats[t, n], unknown[n], low[n], high[n], usual[n], H, gt, grad)
+            _from_neutral(neutral[t, n], quats[t, n], turned)
+            cost += _angle_terms(turned, unknown[n], low[n], high[n], usual[n], H, gt, grad)
         for u in range(D):
             H[u, u] += _RIDGE
             g[t * D + u] += gt[u]

@@ -32,8 +32,8 @@ _HELD_FRAMES = 2
 # frame does not hold up the others).
 _DAMPING, _WORSE, _MORE = 1e-2, 1e-2, 5.0
 _MOST_TURN = 0.5
-# Radians below which no turn of a step counts any more.
-_SETTLED = 2e-4
+# No more steps once one turns nothing by so much (radians), or gains so little of the cost.
+_SETTLED, _LEAST_GAIN = 2e-4, 2e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +51,8 @@ class Targets:
         World; anything where not seen.
     information : float64 [T, M, 3, 3] m^-2
         Inverse covariance; 0 where not seen.
+    neutral : float64 [T, N, 4]
+        Local rotations of the nodes from which their angles count.
     """
 
     node: Ints
@@ -58,10 +60,11 @@ class Targets:
     tail: Mask
     seen: Array
     information: Array
+    neutral: Array
 
     def rows(self, rows: slice) -> Targets:
         """The same points over some frames."""
-        return Targets(self.node, self.local, self.tail, self.seen[rows], self.information[rows])
+        return Targets(self.node, self.local, self.tail, self.seen[rows], self.information[rows], self.neutral[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +75,8 @@ class Pose:
     quats: Array
 
 
-def solve_chunks(chain: Chain, targets: Targets, start: Pose, times: Array, iterations: int) -> tuple[Pose, Array]:
-    """The most probable motion, and how uncertain its rotations are.
+def solve_chunks(chain: Chain, targets: Targets, start: Pose, times: Array, iterations: int) -> Pose:
+    """The most probable motion.
 
     Parameters
     ----------
@@ -86,13 +89,6 @@ def solve_chunks(chain: Chain, targets: Targets, start: Pose, times: Array, iter
     iterations : int
         Most Gauss-Newton steps.
 
-    Returns
-    -------
-    pose : Pose
-    std : float64 [T, N] rad
-        Of each node's turn about its least certain axis, given the other frames' are free; NaN for
-        nodes that do not turn.
-
     Notes
     -----
     A long take is solved in chunks: each looks a second ahead, so that its end is not felt, and takes
@@ -100,7 +96,6 @@ def solve_chunks(chain: Chain, targets: Targets, start: Pose, times: Array, iter
     """
     T = len(times)
     root, quats = start.root.copy(), start.quats.copy()
-    std = np.full((T, quats.shape[1]), np.nan)
     step = float(np.median(np.diff(times))) if T > 1 else 1.0
     ahead = int(np.ceil(_LOOK_AHEAD_S / step))
     first = 0
@@ -110,16 +105,40 @@ def solve_chunks(chain: Chain, targets: Targets, start: Pose, times: Array, iter
         held = _HELD_FRAMES if first else 0
         rows = slice(first - held, min(stop + ahead, T))
         part = Pose(root[rows], quats[rows])
-        solved, spread = _solve(chain, targets.rows(rows), part, np.diff(times[rows]), held, iterations)
+        solved = _solve(chain, targets.rows(rows), part, np.diff(times[rows]), held, iterations)
         new = slice(first, stop)
         kept = slice(held, held + stop - first)
-        root[new], quats[new], std[new] = solved.root[kept], solved.quats[kept], spread[kept]
+        root[new], quats[new] = solved.root[kept], solved.quats[kept]
         first = stop
-    return Pose(root, quats), std
+    return Pose(root, quats)
 
 
-def _solve(chain: Chain, targets: Targets, start: Pose, steps: Array, held: int, iterations: int) -> tuple[Pose, Array]:
-    D, T = chain.size, len(start.root)
+def rotation_std(chain: Chain, targets: Targets, pose: Pose) -> Array:
+    """How uncertain rotations are by what is seen in their own frame.
+
+    Returns
+    -------
+    float64 [T, N] rad
+        One standard deviation of each node's turn about its least certain axis, all other turns of the
+        frame free; NaN for nodes that do not turn.
+    """
+    T, D = len(pose.root), chain.size
+    out = np.full((T, len(chain.parents)), np.nan)
+    for first in range(0, T, _CHUNK_FRAMES):
+        rows = slice(first, min(first + _CHUNK_FRAMES, T))
+        part = Pose(pose.root[rows], pose.quats[rows])
+        blocks = np.zeros((len(part.root), D, D))
+        _frame_terms(chain, targets.rows(rows), part, np.zeros((len(blocks) * D, 2 * D + 1)), blocks)
+        lower = np.tril(blocks)
+        variance = np.diagonal(np.linalg.inv(lower + np.swapaxes(np.tril(lower, -1), -1, -2)), axis1=-2, axis2=-1)
+        for n, unknown in enumerate(chain.unknown):
+            if (unknown >= 0).any():
+                out[rows, n] = np.sqrt(variance[:, unknown[unknown >= 0]].max(-1))
+    return out
+
+
+def _solve(chain: Chain, targets: Targets, start: Pose, steps: Array, held: int, iterations: int) -> Pose:
+    T = len(start.root)
     best = _System(chain, targets, start, steps, held)
     damping = np.zeros(T)
     for _ in range(iterations):
@@ -129,19 +148,15 @@ def _solve(chain: Chain, targets: Targets, start: Pose, steps: Array, held: int,
         trial = _System(chain, targets, Pose(new_root, new_quats), steps, held)
         worse = trial.costs > best.costs + _WORSE
         damping = np.where(worse, np.maximum(_MORE * damping, _DAMPING), damping / _MORE)
-        if trial.cost <= best.cost * (1 + 1e-9):
+        gain = best.cost - trial.cost
+        if gain >= 0:
             best = trial
         else:
             damping = np.maximum(damping, _DAMPING)
-        if turn < _SETTLED:
+            best = _System(chain, targets, best.pose, steps, held)  # its step has used it up
+        if turn < _SETTLED or 0 <= gain < _LEAST_GAIN * best.cost:
             break
-    spread = np.full((T, len(chain.parents)), np.nan)
-    if D > 3:
-        variance = best.variance()
-        for n, unknown in enumerate(chain.unknown):
-            if (unknown >= 0).any():
-                spread[:, n] = np.sqrt(variance[:, unknown[unknown >= 0]].max(-1))
-    return best.pose, spread
+    return best.pose
 
 
 class _System:
@@ -149,32 +164,32 @@ class _System:
 
     def __init__(self, chain: Chain, targets: Targets, pose: Pose, steps: Array, held: int) -> None:
         self.pose, D, T = pose, chain.size, len(pose.root)
-        self.band, self.gradient = np.zeros((T * D, 2 * D + 1)), np.zeros(T * D)
-        self.blocks, self.costs = np.zeros((T, D, D)), np.zeros(T)
-        paths = [chain.path(int(n)) for n in targets.node]
-        starts = np.cumsum([0, *(len(p) for p in paths)])
-        flat = np.array([u for p in paths for u in p], np.int64)
-        assemble(
-            pose.root, pose.quats, chain.parents, chain.offsets, chain.unknown, chain.node, chain.axis, chain.low,
-            chain.high, chain.usual, targets.node, targets.local, starts, flat, targets.tail, targets.seen,
-            targets.information, self.band, self.gradient, self.blocks, self.costs,
-        )  # fmt: skip
+        self.band = np.zeros((T * D, 2 * D + 1))
+        self.gradient, self.costs = _frame_terms(chain, targets, pose, self.band, np.zeros((0, D, D)))
         self.cost = float(self.costs.sum()) + smoothness(
             pose.root, pose.quats, chain.unknown, steps, chain.noise, SPEED_NOISE, ROOT_NOISE, ROOT_SPEED_NOISE, held,
             D, self.band, self.gradient,
         )  # fmt: skip
 
     def step(self, damping: Array) -> Array:
-        """The step [T D], to be subtracted, with a damping for each frame [T]."""
-        matrix = self.band.copy()
-        matrix[:, 0] *= 1 + np.repeat(damping, len(self.band) // len(damping))
-        factor, info = lapack.dpbtrf(matrix.T, lower=1, overwrite_ab=0)
+        """The step [T D], to be subtracted, with a damping for each frame [T]; for once, as it destroys the band."""
+        self.band[:, 0] *= 1 + np.repeat(damping, len(self.band) // len(damping))
+        factor, info = lapack.dpbtrf(self.band.T, lower=1, overwrite_ab=1)
         if info:
             raise np.linalg.LinAlgError(f"normal equations are not positive definite (row {info})")
         return np.asarray(lapack.dpbtrs(factor, self.gradient, lower=1)[0])
 
-    def variance(self) -> Array:
-        """Variance [T, D] of each unknown given the other frames."""
-        lower = np.tril(self.blocks)
-        whole = lower + np.swapaxes(np.tril(lower, -1), -1, -2)
-        return np.asarray(np.diagonal(np.linalg.inv(whole), axis1=-2, axis2=-1))
+
+def _frame_terms(chain: Chain, targets: Targets, pose: Pose, band: Array, blocks: Array) -> tuple[Array, Array]:
+    """Gradient [T D] and costs [T] of what concerns single frames; `band` and `blocks` are filled."""
+    T = len(pose.root)
+    gradient, costs = np.zeros(T * chain.size), np.zeros(T)
+    paths = [chain.path(int(n)) for n in targets.node]
+    starts = np.cumsum([0, *(len(p) for p in paths)])
+    flat = np.array([u for p in paths for u in p], np.int64)
+    assemble(
+        pose.root, pose.quats, chain.parents, chain.offsets, chain.unknown, chain.node, chain.axis, chain.low,
+        chain.high, chain.usual, targets.node, targets.local, starts, flat, targets.tail, targets.seen,
+        targets.information, targets.neutral, band, gradient, blocks, costs,
+    )  # fmt: skip
+    return gradient, costs

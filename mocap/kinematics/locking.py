@@ -95,7 +95,7 @@ def with_contacts(
     return Targets(
         np.concatenate([targets.node, nodes.ravel()]), np.concatenate([targets.local, local.reshape(4, 3)]),
         np.concatenate([targets.tail, np.zeros(4, bool)]), np.concatenate([targets.seen, place], 1),
-        np.concatenate([targets.information, total[..., None, None] * np.eye(3)], 1),
+        np.concatenate([targets.information, total[..., None, None] * np.eye(3)], 1), targets.neutral,
     )  # fmt: skip
 
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from mocap.kinematics.chain import FIRST_NODE, NODE_PARENTS, NODES
 from mocap.kinematics.humanoid import NAMES
 from mocap.kinematics.inverse import Targets
 from mocap.kinematics.landmarks import Landmarks
 from mocap.kinematics.pose import PoseSolver
+from mocap.kinematics.ranges import neutral_arm
 from mocap.skeleton import identify
 from mocap.types import Source, Trajectories3D
 
@@ -117,9 +119,21 @@ def body_of(points: Landmarks, trajectories: Trajectories3D, person: int, start:
     information = np.where(known[..., None, None], np.linalg.inv(covariance), 0.0)
     node = FIRST_NODE[[NAMES.index(m.bone) for m in chosen]]
     targets = Targets(
-        node, np.stack([local[m] for m in chosen]), np.ones(len(chosen), bool), np.nan_to_num(seen), information
-    )
+        node, np.stack([local[m] for m in chosen]), np.ones(len(chosen), bool), np.nan_to_num(seen), information,
+        _neutral(start),
+    )  # fmt: skip
     return Body(tuple(chosen), targets, moving)
+
+
+def _neutral(start: PoseSolver) -> Array:
+    """Rotations [T, N, 4] from which angles count: rest, and for upper arms where they point at first."""
+    out = np.zeros((start.local.shape[1], len(NODES), 4))
+    out[..., 3] = 1
+    for name, side in (("LeftArm", 1), ("RightArm", -1)):
+        b = NAMES.index(name)
+        neutral = neutral_arm(side * start.local[b][..., 0], side)
+        out[:, FIRST_NODE[b]] = Rotation.from_matrix(neutral).as_quat()
+    return out
 
 
 def _of_use(marker: Marker, points: Landmarks, trajectories: Trajectories3D) -> bool:

@@ -15,6 +15,7 @@ from mocap.kinematics.hands import FOREARM_SHARE, hand_turn, turn_about
 from mocap.kinematics.hinges import ARM_TURN_STD, LEG_TURN_STD, bending_axis, with_foot
 from mocap.kinematics.humanoid import BONES, NAMES, PARENTS
 from mocap.kinematics.landmarks import Landmarks
+from mocap.kinematics.ranges import neutral_arm
 from mocap.kinematics.rotations import align, fill_points, fill_rotations, swing, unit
 from mocap.types import Source
 
@@ -155,7 +156,12 @@ class PoseSolver:
         p = self.points
         along = p[names[1]] - self._start(bones[0])
         parent = self.world[PARENTS[NAMES.index(bones[0])]]
-        expected = swing(parent, rest, np.nan_to_num(along, nan=1.0)) @ hinge
+        clean = np.nan_to_num(along, nan=1.0)
+        if foot is None:
+            own = np.einsum("tji,tj->ti", parent, clean)
+            expected = np.einsum("tij,tjk,k->ti", parent, neutral_arm(own, 1 if rest[0] > 0 else -1), hinge)
+        else:
+            expected = swing(parent, rest, clean) @ hinge
         lower = p[names[2]] - p[names[1]]
         turn_std = ARM_TURN_STD
         if foot is not None:

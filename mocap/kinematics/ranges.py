@@ -1,7 +1,8 @@
 """How far joints turn, and how they usually stand, about the axes of the rest pose.
 
 Angles are those of the part of a rotation that turns about one axis (swing-twist decomposition,
-Grassia, J. Graphics Tools 3, 1998), in the bone's own axes. Sources of the ranges:
+Grassia, J. Graphics Tools 3, 1998), in the bone's own axes; for upper arms they count from
+`neutral_arm`. Sources of the ranges:
 
 - limbs: Boone & Azen, J. Bone Joint Surg. 61-A (1979), table 1, men over 19, plus two standard
   deviations of their subjects (about 12 degrees), as people differ;
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mocap.kinematics.rotations import swing, unit
 
 Array = NDArray[np.float64]
 
@@ -56,8 +59,9 @@ JOINTS: dict[str, Joint] = {
     "Head": Joint(x=(-40, 40), y=(-35, 35), z=(-50, 50), usual=(25, 20, 20)),
     # The outer end up by 30 degrees, forward and back by half of that.
     "Shoulder": Joint(axes="yz", y=(-40, 15), z=(-25, 25), usual=(_UNTOLD, 5, 5)),
-    # Outward turn 100, inward turn 67; the swing is left free, as its range depends on itself.
-    "Arm": Joint(x=(-100 - _SPREAD, 67 + _SPREAD), usual=(30, _UNTOLD, _UNTOLD)),
+    # Outward turn 100, inward turn 67 with the arm held sideways, and up to twice that where it crosses the
+    # chest; the swing is left free, as its range depends on itself.
+    "Arm": Joint(x=(-100 - _SPREAD, 2 * 67), usual=(35, _UNTOLD, _UNTOLD)),
     # Flexion 141, none backwards.
     "ForeArm": Joint(axes="z", z=(-141 - _SPREAD, 0.0), usual=(_UNTOLD, _UNTOLD, _UNTOLD)),
     # Supination 81, pronation 75, half of it in the hand: no skin is wrung.
@@ -96,3 +100,38 @@ def usual_precision(bone: str) -> Array:
     """One over the variance [3] of each angle about rest, 1/rad2; 0 where nothing is expected."""
     usual = np.radians(JOINTS[bone].usual)
     return np.where(usual > 0, 1 / np.maximum(usual, 1e-9) ** 2, 0.0)
+
+
+def neutral_arm(direction: Array, side: int) -> Array:
+    """How an upper arm that points somewhere is turned about itself when it is turned neither in nor out.
+
+    Parameters
+    ----------
+    direction : float64 [T, 3]
+        Along the arm in the chest's axes; of any length.
+    side : int
+        1 left, -1 right.
+
+    Returns
+    -------
+    float64 [T, 3, 3]
+        Relative to the chest.
+
+    Notes
+    -----
+    An arm raised forward bends its elbow upward, one raised sideways forward: the neutral turn depends on
+    the way (Codman's paradox). The shortest way from the middle of the three directions sideways,
+    forward and down has its singularity where no arm points (inward, back and up); a turn that is
+    linear in the direction makes the T-pose, an arm that hangs and one raised forward right.
+    """
+    out = np.array([side, 0.0, 0.0])
+    d = unit(direction)
+    down = swing(np.eye(3)[None], out, np.array([[0.0, 0.0, -1.0]]))
+    middle = swing(down, out, np.array([[side, -1.0, -np.sqrt(2.0)]]))
+    neutral = swing(np.broadcast_to(middle, (len(d), 3, 3)), out, d)
+    # How much the shortest way to the T-pose turns the arm; to one raised forward as much the other way.
+    there = (swing(middle, out, out[None])[0].T @ np.eye(3))[2, 1]
+    angle = np.arcsin(there) * (side * d[:, 0] + d[:, 1])
+    c, s, o = np.cos(angle), np.sin(angle), np.zeros(len(d))
+    turn = np.stack([o + 1, o, o, o, c, -s, o, s, c], -1).reshape(-1, 3, 3)
+    return np.asarray(neutral @ turn)

@@ -12,7 +12,7 @@ from mocap.kinematics.chain import FIRST_NODE, Chain, make_chain, to_bones, to_n
 from mocap.kinematics.contacts import Contact, find_contacts
 from mocap.kinematics.equations import points as points_of
 from mocap.kinematics.humanoid import NAMES
-from mocap.kinematics.inverse import Pose, Targets, solve_chunks
+from mocap.kinematics.inverse import Pose, Targets, rotation_std, solve_chunks
 from mocap.kinematics.landmarks import Landmarks
 from mocap.kinematics.locking import anchors, slide, strength, with_contacts
 from mocap.kinematics.markers import Body, body_of
@@ -81,14 +81,15 @@ def refine(
     stood = Stood(np.zeros((len(times), 2, 2), bool), [], [], [])
     for rows in runs:
         part, targets, when = Pose(pose.root[rows], pose.quats[rows]), body.targets.rows(rows), times[rows]
-        solved, spread = solve_chunks(chain, targets, part, when, _STEPS)
+        solved = solve_chunks(chain, targets, part, when, _STEPS)
         if feet is not None and len(when) > 2:
             held = feet.hold(chain, targets, solved, float(1 / np.median(np.diff(when))))
             if held.contacts:
                 before = feet.places(chain, solved)
-                solved, spread = solve_chunks(chain, held.targets, solved, when, _STEPS_WITH_CONTACTS)
+                solved = solve_chunks(chain, held.targets, solved, when, _STEPS_WITH_CONTACTS)
                 stood.add(rows.start, held.contacts, before, feet.places(chain, solved))
-        pose.root[rows], pose.quats[rows], std[rows] = solved.root, solved.quats, spread[:, FIRST_NODE]
+        pose.root[rows], pose.quats[rows] = solved.root, solved.quats
+        std[rows] = rotation_std(chain, targets, solved)[:, FIRST_NODE]
     R, root = _filled(to_bones(pose.quats), pose.root, runs, start.part)
     return Refined(R, root, std, stood.flags, stood.mean(stood.before), stood.mean(stood.after))
 
