@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,16 @@ Array = NDArray[np.float64]
 class SynchronisationMethod(enum.StrEnum):
     """Where the cameras' times come from.
 
+    AUTO: from the motion in the take, where it shows beyond doubt that cameras were not genlocked.
     GENLOCKED: all cameras expose together.
     GIVEN: the user states each camera's offset.
+    MOTION: from the motion in the take, whatever the evidence for an offset.
     """
 
+    AUTO = "auto"
     GENLOCKED = "genlocked"
     GIVEN = "given"
+    MOTION = "motion"
 
 
 class CameraRefinement(enum.StrEnum):
@@ -41,11 +45,13 @@ class CameraRefinement(enum.StrEnum):
 class SynchronisationSettings:
     """How the cameras' times are found, and whether their orientation is checked on the take."""
 
-    method: SynchronisationMethod = SynchronisationMethod.GENLOCKED
+    method: SynchronisationMethod = SynchronisationMethod.AUTO
     """Where the times come from."""
     offsets_s: str = ""
     """Method given: "camera=seconds, camera=seconds"; how much later than frame / fps on the common
     clock a camera exposes its frames. Cameras that are not named have offset 0."""
+    search_s: float = 10.0
+    """Methods auto and motion: largest offset between two cameras that is looked for, s."""
     refine_cameras: CameraRefinement = CameraRefinement.AUTO
     """Turn cameras back that were nudged after calibration (a fraction of a degree), found from the people
     in the take; what was done is logged with the error before and after."""
@@ -69,9 +75,14 @@ class SynchronisationSettings:
                 "no offsets are given", expected='e.g. "left=0.012, right=-0.004" (seconds)',
                 found=repr(self.offsets_s), where="synchronise.offsets_s",
             )  # fmt: skip
-        if self.method is SynchronisationMethod.GENLOCKED and given:
+        if not (np.isfinite(self.search_s) and self.search_s > 0):
             raise SettingsError(
-                "offsets are given though the cameras are said to be genlocked",
+                "search_s is out of range", expected="a positive number of seconds", found=f"{self.search_s}",
+                where="synchronise.search_s",
+            )  # fmt: skip
+        if self.method is not SynchronisationMethod.GIVEN and given:
+            raise SettingsError(
+                f"offsets are given though synchronise.method is {self.method.value}",
                 where="synchronise.offsets_s",
                 hint='set synchronise.method = "given", or leave the offsets out',
             )
@@ -103,7 +114,7 @@ def parse_offsets(text: str) -> dict[str, float]:
 
 @dataclass(frozen=True, eq=False)
 class TimeModel:
-    """When frames are exposed: camera v's frame f at (1 + drift[v]) f / fps + offset_s[v].
+    """When frames are exposed: camera v's frame f at (1 + drift[v]) f / (rate[v] fps) + offset_s[v].
 
     Attributes
     ----------
@@ -116,11 +127,15 @@ class TimeModel:
         Standard deviation of the offset, seconds; NaN where not known.
     method : str
         How this is known, in words.
+    rate : float64 [V], optional
+        Frames per second of each camera as a share of the session's; 1 unless given.
+    drift_std : float64 [V], optional
+        Standard deviation of the drift; NaN where not known.
 
     Raises
     ------
     CalibrationError
-        Shapes that do not fit, non-finite offsets, or a drift of more than 10 %.
+        Shapes that do not fit, non-finite offsets, a drift of more than 10 %, or no positive rate.
     """
 
     cameras: tuple[str, ...]
@@ -128,10 +143,15 @@ class TimeModel:
     drift: Array
     offset_std_s: Array
     method: str
+    rate: Array = field(default=None)  # type: ignore[arg-type]
+    drift_std: Array = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cameras", tuple(self.cameras))
-        for name in ("offset_s", "drift", "offset_std_s"):
+        for name, usual in (("rate", 1.0), ("drift_std", np.nan)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.full(len(self.cameras), usual))
+        for name in ("offset_s", "drift", "offset_std_s", "rate", "drift_std"):
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.shape != (len(self.cameras),):
                 raise CalibrationError(
@@ -140,10 +160,11 @@ class TimeModel:
                 )  # fmt: skip
             value.flags.writeable = False
             object.__setattr__(self, name, value)
-        if not (np.isfinite(self.offset_s).all() and (np.abs(self.drift) < 0.1).all()):
+        usable = np.isfinite(self.offset_s).all() and (np.abs(self.drift) < 0.1).all()
+        if not (usable and np.isfinite(self.rate).all() and (self.rate > 0).all()):
             raise CalibrationError(
-                "times that no camera has", expected="finite offsets, drift below 10 %",
-                found=f"offsets {self.offset_s}, drift {self.drift}", where="TimeModel",
+                "times that no camera has", expected="finite offsets, drift below 10 %, positive rates",
+                found=f"offsets {self.offset_s}, drift {self.drift}, rates {self.rate}", where="TimeModel",
             )  # fmt: skip
 
     @staticmethod
@@ -155,18 +176,23 @@ class TimeModel:
     @property
     def is_identity(self) -> bool:
         """Whether all cameras expose at the common times."""
-        return not (self.offset_s.any() or self.drift.any())
+        return not (self.offset_s.any() or self.drift.any() or (self.rate != 1).any())
 
     def exposure_times(self, camera: int, frames: Array, fps: float) -> Array:
-        """Seconds on the common clock of a camera's frame numbers (may be fractional)."""
-        return (1 + self.drift[camera]) * np.asarray(frames, np.float64) / fps + self.offset_s[camera]
+        """Seconds on the common clock of a camera's frame numbers (may be fractional).
+
+        `fps` is the session's; the camera's own follows from its rate.
+        """
+        own = np.asarray(frames, np.float64) / (fps * self.rate[camera])
+        return (1 + self.drift[camera]) * own + self.offset_s[camera]
 
     def frames_at(self, camera: int, times: Array, fps: float) -> Array:
         """Fractional frame numbers of a camera at times (seconds) of the common clock."""
-        return (np.asarray(times, np.float64) - self.offset_s[camera]) / (1 + self.drift[camera]) * fps
+        own = (np.asarray(times, np.float64) - self.offset_s[camera]) / (1 + self.drift[camera])
+        return own * fps * self.rate[camera]
 
 
-def synchronise(cameras: Sequence[str], settings: SynchronisationSettings) -> TimeModel:
+def synchronise(cameras: Sequence[str], settings: SynchronisationSettings, rate: Array | None = None) -> TimeModel:
     """The cameras' times, as the settings state them.
 
     Parameters
@@ -174,13 +200,15 @@ def synchronise(cameras: Sequence[str], settings: SynchronisationSettings) -> Ti
     cameras : sequence of str
         Names, in the order of the keypoints' views.
     settings : SynchronisationSettings
+    rate : float64 [V], optional
+        Frame rates as shares of the session's.
 
     Raises
     ------
     SettingsError
         An offset for a camera that does not exist.
     """
-    if settings.method is SynchronisationMethod.GENLOCKED:
+    if settings.method is not SynchronisationMethod.GIVEN:
         return TimeModel.genlocked(cameras)
     given = parse_offsets(settings.offsets_s)
     for name in given:
@@ -191,6 +219,8 @@ def synchronise(cameras: Sequence[str], settings: SynchronisationSettings) -> Ti
                 where="synchronise.offsets_s", hint=f"did you mean {near[0]!r}?" if near else None,
             )  # fmt: skip
     offsets = np.array([given.get(name, 0.0) for name in cameras])
+    unknown = np.full(len(offsets), np.nan)
     return TimeModel(
-        tuple(cameras), offsets, np.zeros(len(offsets)), np.full(len(offsets), np.nan), "given by the user"
-    )
+        tuple(cameras), offsets, np.zeros(len(offsets)), unknown, "given by the user",
+        np.ones(len(offsets)) if rate is None else rate,
+    )  # fmt: skip

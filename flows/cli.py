@@ -52,12 +52,15 @@ def init(
     calibration: Annotated[Path | None, typer.Option(help="Calibration file, or a folder that holds one.")] = None,
     keypoints: Annotated[Path | None, typer.Option(help="2D keypoints (.npz) instead of videos.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second, where the videos say it wrong.")] = None,
+    sync: Annotated[
+        str, typer.Option(help="auto | genlocked | motion: motion for cameras that started, or run, each for itself.")
+    ] = "auto",
 ) -> None:
     """Make a session folder from videos (or 2D keypoints) and a calibration."""
     from flows.initialise import NewSession, initialise
 
     files = [*(videos or []), *(more_videos or [])]
-    cameras = initialise(NewSession(session, files, keypoints, calibration, fps))
+    cameras = initialise(NewSession(session, files, keypoints, calibration, fps, sync))
     typer.echo(f"{session}: {len(cameras)} cameras ({', '.join(c.name for c in cameras)})")
     typer.echo(f"next: mocap run {session}")
 

@@ -59,14 +59,22 @@ def probe_footage(path: Path) -> Footage:
     return Footage(width, height, info.fps, info.n_frames, bars)
 
 
-def check_footage(footage: dict[str, Footage]) -> None:
+def check_footage(footage: dict[str, Footage], *, free_running: bool = False) -> None:
     """Refuse videos that cannot be of one genlocked take.
+
+    Parameters
+    ----------
+    footage : dict of camera name to Footage
+    free_running : bool
+        The cameras were not genlocked; their times are given or will be found.
 
     Raises
     ------
     VideoError
         Different lengths or frame rates, each camera named.
     """
+    if free_running:
+        return
     lengths = {name: f.n_frames for name, f in footage.items()}
     rates = {name: round(f.fps, 2) for name, f in footage.items()}
     for what, values, hint in (
@@ -79,5 +87,6 @@ def check_footage(footage: dict[str, Footage]) -> None:
                 f"the videos have different {what}",
                 found=listing,
                 expected="the same for all cameras, as equal frame numbers mean equal times",
-                hint=hint,
+                hint=f"{hint}, or, where the cameras ran each for itself, set synchronise.method to motion "
+                "(`--sync motion` of `mocap init`)",
             )

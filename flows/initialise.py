@@ -11,6 +11,7 @@ import tomlkit
 
 from calibration.camera import CameraRig
 from calibration.formats import FOLDER_FORMATS, detect_format, locate, read_rig
+from calibration.synchronisation import SynchronisationMethod, SynchronisationSettings
 from flows.config import FORMAT_VERSION, CalibrateSettings, CameraEntry, parse_config
 from flows.footage import check_footage, probe_footage
 from flows.rig_fit import fit_rig_to_images
@@ -34,6 +35,8 @@ class NewSession:
         A file, or a folder that holds exactly one readable calibration.
     fps : float or None
         Replaces the videos' own.
+    sync : str
+        How the cameras' times are known: a `SynchronisationMethod` that needs no further settings.
     """
 
     root: Path
@@ -41,6 +44,7 @@ class NewSession:
     keypoints: Path | None
     calibration: Path | None
     fps: float | None
+    sync: str = SynchronisationMethod.AUTO.value
 
 
 def initialise(new: NewSession) -> list[CameraEntry]:
@@ -51,6 +55,7 @@ def initialise(new: NewSession) -> list[CameraEntry]:
     MocapError
         Anything that would keep `mocap run` from working; nothing is written then.
     """
+    SynchronisationSettings(method=new.sync)  # type: ignore[arg-type]  # says what it may be
     target = new.root / "session.toml"
     if target.exists():
         raise SessionError(
@@ -155,7 +160,7 @@ def _number(name: str) -> int:
 def _entries_from_videos(new: NewSession, rig: CameraRig) -> list[CameraEntry]:
     videos = find_videos(new.videos)
     footage = {name: probe_footage(path) for name, path in videos.items()}
-    check_footage(footage)
+    check_footage(footage, free_running=new.sync == SynchronisationMethod.MOTION)
     names = list(videos)
     entries = [
         CameraEntry(name=name, calibration=calibrated, video=_stored_path(videos[name], new.root))
@@ -195,6 +200,8 @@ def _session_text(new: NewSession, calibration: Path, entries: Sequence[CameraEn
     if new.fps is not None:
         session["fps"] = float(new.fps)
     document["session"] = session
+    if new.sync != SynchronisationMethod.AUTO:
+        document["synchronise"] = {"method": new.sync}
     cameras = tomlkit.aot()
     for entry in entries:
         table = tomlkit.table()

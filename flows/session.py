@@ -11,6 +11,7 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
+from calibration.synchronisation import SynchronisationMethod
 from flows.config import SessionConfig, read_config
 from flows.digests import DigestMemo, seal, unseal
 from flows.footage import Footage, check_footage, probe_footage
@@ -80,21 +81,32 @@ class Session:
                 with contextlib.suppress(StorageError):  # only a memo: a full disk shows where results are written
                     write_bytes(self.state / "videos.json", seal({d: asdict(f) for d, f in known.items()}))
             found[name] = known[digest]
-        check_footage(found)
+        check_footage(found, free_running=self.free_running)
         return found
 
     @property
-    def fps(self) -> float:
-        """Frames per second of the recording (sessions with videos)."""
-        return self.config.session.fps or next(iter(self.footage.values())).fps
+    def free_running(self) -> bool:
+        """Whether the cameras may have started, and may run, each for itself."""
+        return self.config.settings.synchronise.method in (SynchronisationMethod.MOTION, SynchronisationMethod.GIVEN)
 
     @property
-    def frame_range(self) -> tuple[int, int]:
-        """First frame and the frame after the last (sessions with videos)."""
-        n_frames = next(iter(self.footage.values())).n_frames
+    def fps(self) -> float:
+        """Frames per second of the recording (sessions with videos): the fastest camera's."""
+        return self.config.session.fps or max(f.fps for f in self.footage.values())
+
+    def camera_fps(self, camera: str) -> float:
+        """Frames per second of one camera (sessions with videos)."""
+        rates = {f.fps for f in self.footage.values()}
+        return self.fps if len(rates) == 1 or not self.free_running else self.footage[camera].fps
+
+    def frame_range(self, camera: str) -> tuple[int, int]:
+        """A camera's first frame and the frame after its last (sessions with videos)."""
+        n_frames = self.footage[camera].n_frames
         start, stop = self.config.session.frames
         if (start, stop) == (0, 0):
             return 0, n_frames
+        if self.free_running and 0 <= start < min(stop, n_frames):
+            return start, min(stop, n_frames)
         if not 0 <= start < stop <= n_frames:
             raise SessionError(
                 "`frames` does not fit the videos", expected=f"0 <= first < last <= {n_frames}",

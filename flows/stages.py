@@ -20,6 +20,9 @@ from mocap.devices import DeviceChoice
 from mocap.errors import StageError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from calibration.camera import CameraRig
     from mocap.types import Keypoints2D
 
@@ -64,13 +67,23 @@ class Work:
 
     def keypoints(self) -> Keypoints2D:
         """The 2D people of all views over the whole take."""
-        from mocap.detection.merge import merge_cameras, merge_chunks
+        from mocap.detection.merge import free_running, merge_cameras, merge_chunks
         from mocap.types import Keypoints2D
 
         parts: dict[tuple[str, ...], list[Keypoints2D]] = {}
         for part in self.read_all(Stage.DETECT, Keypoints2D):
             parts.setdefault(part.cameras, []).append(part)
-        return merge_cameras([merge_chunks(chunks) for chunks in parts.values()])
+        views = [merge_chunks(chunks) for chunks in parts.values()]
+        if not self.session.videos or not self.session.free_running:
+            return merge_cameras(views)
+        return merge_cameras(free_running(views, self.session.fps))
+
+    def rates(self, cameras: Sequence[str]) -> NDArray[np.float64]:
+        """Frame rates [V] as shares of the session's."""
+        import numpy as np
+
+        session = self.session
+        return np.array([session.camera_fps(c) / session.fps if session.videos else 1.0 for c in cameras])
 
 
 def calibrate_step(work: Work) -> Record:
@@ -87,18 +100,14 @@ def calibrate_step(work: Work) -> Record:
 
 def synchronise_step(work: Work) -> Record:
     """The cameras' time offsets, and turns since calibration."""
-    from calibration.synchronisation import synchronise
-    from mocap.resampling import to_common_time
-    from mocap.rig_check import check_rig
     from mocap.storage.alignment_record import AlignmentRecord
     from mocap.storage.rig_record import RigRecord
+    from mocap.synchronisation import align_cameras
 
-    settings = work.session.config.settings.synchronise
     keypoints = work.keypoints()
     rig = work.read(Stage.CALIBRATE, RigRecord).to_rig().select(keypoints.cameras)
-    times = synchronise(rig.names, settings)
-    correction = check_rig(to_common_time(keypoints, times), rig, settings.refine_cameras)
-    return AlignmentRecord.of(times, correction)
+    settings = work.session.config.settings.synchronise
+    return AlignmentRecord.of(align_cameras(keypoints, rig, settings, work.rates(keypoints.cameras)))
 
 
 def detect_step(work: Work) -> Record:
@@ -130,7 +139,7 @@ def detect_step(work: Work) -> Record:
         advance,
         camera=camera,
     )
-    return rounded(replace(found, fps=session.fps))
+    return rounded(replace(found, fps=session.camera_fps(camera)))
 
 
 def _share_cores(units: int) -> None:
@@ -227,7 +236,7 @@ class StageSpec:
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(2, (), calibrate_step),
     Stage.DETECT: StageSpec(2, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(2, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.SYNCHRONISE: StageSpec(3, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(2, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(2, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(3, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
@@ -240,10 +249,12 @@ def unit_names(session: Session, stage: Stage) -> list[str]:
     """The parts a stage is worked on in: camera x span of frames for detect, else one."""
     if stage is not Stage.DETECT or session.config.session.keypoints:
         return [""]
-    start, stop = session.frame_range
     step = session.config.settings.detect.chunk_frames
-    spans = [(a, min(a + step, stop)) for a in range(start, stop, step)]
-    return [f"{camera}/{a:07d}-{b:07d}" for camera in session.videos for a, b in spans]
+    spans = []
+    for camera in session.videos:
+        start, stop = session.frame_range(camera)
+        spans += [(camera, a, min(a + step, stop)) for a in range(start, stop, step)]
+    return [f"{camera}/{a:07d}-{b:07d}" for camera, a, b in spans]
 
 
 def parse_detect_unit(unit: str) -> tuple[str, int, int]:

@@ -62,6 +62,39 @@ def merge_cameras(views: Sequence[Keypoints2D]) -> Keypoints2D:
     return _joined(first, _padded(views), axis=0, cameras=cameras, frames=first.frames)
 
 
+def free_running(views: Sequence[Keypoints2D], fps: float) -> list[Keypoints2D]:
+    """Detections of cameras with lengths and rates of their own, ready for `merge_cameras`.
+
+    Parameters
+    ----------
+    views : sequence of Keypoints2D
+        Each of one camera, frames numbered as the camera counts them.
+    fps : float
+        Rate of the session, at which the result is counted (see `TimeModel.rate`).
+
+    Returns
+    -------
+    list of Keypoints2D
+        Same frame numbers in all: from the earliest to the latest any camera has, and enough of them
+        to cover the longest recording at `fps`; what a camera did not film is missing.
+    """
+    first = min(int(v.frames[0]) for v in views)
+    longest = max(float(v.frames[-1] - first + 1) / v.fps for v in views)
+    count = max(round(longest * fps), *(int(v.frames[-1]) - first + 1 for v in views))
+    frames = np.arange(first, first + count)
+    out = []
+    for view in views:
+        rows = view.frames - first
+        _, _, slots, joints = view.confidence.shape
+        keypoints = np.full((1, count, slots, joints, 2), np.nan, np.float32)
+        confidence = np.zeros((1, count, slots, joints), np.float32)
+        uncertainty = np.full_like(confidence, np.nan)
+        keypoints[:, rows], confidence[:, rows] = view.keypoints, view.confidence
+        uncertainty[:, rows] = view.uncertainty
+        out.append(Keypoints2D(keypoints, confidence, uncertainty, frames, view.cameras, view.joint_names, fps))
+    return out
+
+
 _Arrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 

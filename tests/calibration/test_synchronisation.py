@@ -11,7 +11,16 @@ def given(text):
     return SynchronisationSettings(method="given", offsets_s=text)
 
 
-def test_genlocked_is_the_default():
+def test_a_rate_of_its_own():
+    times = TimeModel(("a", "b"), [0.0, 0.1], [0, 0], [0, 0], "test", rate=[1.0, 0.5])
+    assert not times.is_identity
+    np.testing.assert_allclose(times.exposure_times(1, np.array([0.0, 25.0]), 50.0), [0.1, 1.1])
+    np.testing.assert_allclose(times.frames_at(1, np.array([1.1]), 50.0), [25.0])
+    with pytest.raises(CalibrationError, match="rates"):
+        TimeModel(("a",), [0.0], [0], [0], "test", rate=[0.0])
+
+
+def test_genlocked_unless_the_motion_says_otherwise():
     times = synchronise(["a", "b"], SynchronisationSettings())
     assert times.is_identity
     assert times.cameras == ("a", "b")
@@ -41,8 +50,11 @@ def test_text_that_is_no_offset(text):
 def test_settings_that_contradict_themselves():
     with pytest.raises(SettingsError, match="no offsets"):
         SynchronisationSettings(method="given")
-    with pytest.raises(SettingsError, match="genlocked"):
-        SynchronisationSettings(offsets_s="a=1")
+    for method in ("auto", "genlocked", "motion"):
+        with pytest.raises(SettingsError, match=method):
+            SynchronisationSettings(method=method, offsets_s="a=1")
+    with pytest.raises(SettingsError, match="search_s"):
+        SynchronisationSettings(search_s=0.0)
     with pytest.raises(SettingsError, match=r"synchronise\.method"):
         SynchronisationSettings(method="sound")
 
