@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.matching.lens_kernels import pixel_of
+from mocap.lens_kernels import pixels_of
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -63,14 +63,10 @@ def agreement(
     """
     V, T, S, J = keypoints.shape[:4]
     u, scratch = np.empty((J, 2)), np.empty((2, 2))
-    for f in range(T):
-        for p in range(poses.shape[0]):
-            for v in range(V):
-                for j in range(J):
-                    u[j, 0] = np.nan
-                    if not np.isnan(poses[p, f, j, 0]):
-                        x, y = pixel_of(K[v], distortion[v], fisheye[v], R[v], t[v], poses[p, f, j], scratch)
-                        u[j, 0], u[j, 1] = x, y
+    for v in range(V):
+        for f in range(T):
+            for p in range(poses.shape[0]):
+                pixels_of(K[v], distortion[v], fisheye[v], R[v], t[v], poses[p, f], scratch, u)
                 mine = slot[v, f, p]
                 score[v, f, p] = np.nan if mine < 0 else _taken_error(keypoints[v, f], observation[v, f, p], u)
                 best = np.inf

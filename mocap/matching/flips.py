@@ -388,9 +388,11 @@ class FlipEvidence:
             own = np.ascontiguousarray(flip_cost[:, self.core])
             joint_viterbi(within, self.starts, own, change_cost, states, causal)
             flipped[self.core] = states.T
+            if not states.any():
+                break  # a rarer flip is no more probable
             rate = np.clip((flipped.sum(1) + 10 * flip_rate) / (T + 10), 1e-4, 0.49)
             prior = np.log((1 - rate) / rate)
-        for v in np.setdiff1d(np.arange(V), self.core):
+        for v in np.setdiff1d(np.arange(V), self.core) if len(self.core) < V else ():
             sign = np.where(flipped[self.core], -1.0, 1.0).T
             advantage = (cost[:, v] * sign).sum(1)
             view_viterbi(advantage, self.starts, np.ascontiguousarray(flip_cost[:, v]), change_cost, flipped[v], causal)

@@ -109,11 +109,13 @@ def _measure(
     limbs = poses[at][:, limb_index]
     length = np.linalg.norm(limbs[:, :, 0] - limbs[:, :, 1], axis=-1).astype(float)
     length[views < 2] = np.nan
-    number = np.isfinite(length).sum(0).astype(float)
-    middle = np.array([np.median(x[np.isfinite(x)]) if np.isfinite(x).any() else 0.0 for x in length.T])
+    number = np.isfinite(length).sum(0)
+    ordered = np.sort(length, axis=0)  # NaN last
+    low, high = (np.take_along_axis(ordered, k[None], 0)[0] for k in (np.maximum(number - 1, 0) // 2, number // 2))
+    middle = np.where(number > 1, (low + high) / 2, np.where(number > 0, low, 0.0))
     return Tracklet(
         ident, start + int(at[0]), start + int(at[-1]), poses[at[0]].astype(float), poses[at[-1]].astype(float),
-        int((views >= min_views).sum()), middle, number,
+        int((views >= min_views).sum()), middle, number.astype(float),
     )  # fmt: skip
 
 

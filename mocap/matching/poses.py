@@ -6,8 +6,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.triangulation.kernels import solve_symmetric
-
 # One joint counts at most this much in a mean distance, metres: a stray joint must not part a person.
 CAP_M = 0.5
 # Exchanging left and right must make a detection fit better by this, metres, to be believed.
@@ -142,32 +140,51 @@ def turn_slot(
 
 
 @njit(cache=True, error_model="numpy")
-def _robust_joint(centres: Array, d: Array, weight: Array, n: int, X: Array, H: Array, g: Array, C: Array,
-                  known: bool) -> bool:  # fmt: skip
-    """Point X [3] that most of n rays agree on; X is the start where `known`. Whether two agree."""
+def _robust_joint(origin: Array, d: Array, weight: Array, n: int, X: Array, known: bool) -> bool:
+    """Point X [3] that most of n rays agree on; X is the start where `known`. Whether two agree.
+
+    Written out in scalars: it runs for every joint of every frame.
+    """
+    x, y, z = X[0], X[1], X[2]
     agreeing = 0
     for step in range(5):
         scale = max(_ROUGH_M * 0.5**step, _FINE_M)
-        H[:] = 0.0
-        g[:] = 0.0
+        a = b = c = e = f = h = 0.0  # H = [[a, b, c], [b, e, f], [c, f, h]]
+        p = q = r = 0.0
         agreeing, worst = 0, 0.0
         for i in range(n):
             w = weight[i]
+            dx, dy, dz = d[i, 0], d[i, 1], d[i, 2]
+            ox, oy, oz = origin[i, 0], origin[i, 1], origin[i, 2]
             if step > 0 or known:
-                e = ray_point_distance(centres[i], d[i], X)
-                worst = max(worst, e)
-                e /= scale
-                w /= (1.0 + e * e) ** 2
-                agreeing += e < 2.0
-            along = d[i, 0] * centres[i, 0] + d[i, 1] * centres[i, 1] + d[i, 2] * centres[i, 2]
-            for x in range(3):
-                g[x] += w * (centres[i, x] - along * d[i, x])
-                for y in range(3):
-                    H[x, y] += w * ((1.0 if x == y else 0.0) - d[i, x] * d[i, y])
-        if step > 0 and worst < 0.5 * _FINE_M:
+                ex, ey, ez = x - ox, y - oy, z - oz
+                along = dx * ex + dy * ey + dz * ez
+                distance2 = max(ex * ex + ey * ey + ez * ez - along * along, 0.0) if along > 0.0 else 1e6
+                worst = max(worst, distance2)
+                distance2 /= scale * scale
+                w /= (1.0 + distance2) * (1.0 + distance2)
+                agreeing += distance2 < 4.0
+            along = dx * ox + dy * oy + dz * oz
+            p += w * (ox - along * dx)
+            q += w * (oy - along * dy)
+            r += w * (oz - along * dz)
+            a += w * (1.0 - dx * dx)
+            e += w * (1.0 - dy * dy)
+            h += w * (1.0 - dz * dz)
+            b -= w * dx * dy
+            c -= w * dx * dz
+            f -= w * dy * dz
+        if step > 0 and worst < 0.25 * _FINE_M * _FINE_M:
             break  # all agree: finer scales change nothing that matters here
-        if not solve_symmetric(H, g, X, C) or not H[0, 0] + H[1, 1] + H[2, 2] > 1e-9:
+        m00, m01, m02 = e * h - f * f, c * f - b * h, b * f - c * e
+        det, trace = a * m00 + b * m01 + c * m02, a + e + h
+        if not det > 1e-16 * trace * trace * trace or not trace > 1e-9:
             return False
+        m11, m12, m22 = a * h - c * c, b * c - a * f, a * e - b * b
+        x = (m00 * p + m01 * q + m02 * r) / det
+        y = (m01 * p + m11 * q + m12 * r) / det
+        z = (m02 * p + m12 * q + m22 * r) / det
+    X[0], X[1], X[2] = x, y, z
     return agreeing >= 2
 
 
@@ -201,7 +218,7 @@ def pose_from_slots(
     thickness to a detector's noise. Meant for identity, not for accuracy.
     """
     V, J = centres.shape[0], d.shape[2]
-    H, g, X, C = np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((3, 3))
+    X = np.empty(3)
     origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
     found = 0
     for j in range(J):
@@ -215,7 +232,7 @@ def pose_from_slots(
         for x in range(3):
             X[x] = start[j, x]
             pose[j, x] = np.nan
-        if n >= 2 and _robust_joint(origin, rays, w, n, X, H, g, C, not np.isnan(X[0])):
+        if n >= 2 and _robust_joint(origin, rays, w, n, X, not np.isnan(X[0])):
             for x in range(3):
                 pose[j, x] = X[x]
             found += 1
@@ -254,7 +271,7 @@ def poses_from_views(centres: Array, d: Array, weight: Array, poses: Array) -> N
         Result, metres; NaN where fewer than two rays agree.
     """
     V, N, J = weight.shape
-    H, g, X, C = np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((3, 3))
+    X = np.empty(3)
     origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
     for n in range(N):
         for j in range(J):
@@ -265,6 +282,34 @@ def poses_from_views(centres: Array, d: Array, weight: Array, poses: Array) -> N
                         origin[m, x], rays[m, x] = centres[v, x], d[v, n, j, x]
                     w[m] = weight[v, n, j]
                     m += 1
-            good = m >= 2 and _robust_joint(origin, rays, w, m, X, H, g, C, False)
+            good = m >= 2 and _robust_joint(origin, rays, w, m, X, False)
             for x in range(3):
                 poses[n, j, x] = X[x] if good else np.nan
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def gather(d: Array, weight: Array, observation: NDArray[np.int32], taken: Array, w: Array) -> None:
+    """Rays and weights of the observations of one person.
+
+    Parameters
+    ----------
+    d : float64 [V, T, S, J, 3], weight : float64 [V, T, S, J]
+    observation : int32 [V, T, J]
+        slot * J + joint; -1 where none.
+    taken : float64 [V, T, J, 3], w : float64 [V, T, J]
+        Results; NaN and 0 where there is nothing.
+    """
+    V, T, J = observation.shape
+    for v in range(V):
+        for t in range(T):
+            for j in range(J):
+                at = observation[v, t, j]
+                s, i = at // J, at % J
+                if at >= 0 and weight[v, t, s, i] > 0.0:
+                    w[v, t, j] = weight[v, t, s, i]
+                    for x in range(3):
+                        taken[v, t, j, x] = d[v, t, s, i, x]
+                else:
+                    w[v, t, j] = 0.0
+                    for x in range(3):
+                        taken[v, t, j, x] = np.nan

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
 from calibration.projection import Lenses
+from mocap.lens_kernels import slot_rays
 from mocap.matching.audit import agreement
 from mocap.matching.flip_repair import PersonViews, Stretch, repair_flips
 from mocap.matching.flips import PairGroups
-from mocap.matching.lens_kernels import slot_rays
 from mocap.matching.limbs import give_back_limbs, limb_table
-from mocap.matching.poses import poses_from_views
+from mocap.matching.poses import gather, poses_from_views
 from mocap.matching.settings import MatchingSettings, MatchMode
 from mocap.skeleton import Skeleton
 from mocap.types import Keypoints2D
@@ -84,17 +84,12 @@ def settle(
     for block, context in _blocks(T, settings):
         rays = _Rays.of(keypoints, rig, context)
         part, own = observation[:, context].copy(), np.ascontiguousarray(slot[:, context])
-        part[(part >= 0) & (rays.taken_weight(part) <= 0)] = -1
         stretch = Stretch(_first(starts[context]), keypoints.fps)
         inner = slice(block.start - context.start, block.stop - context.start)
         people = []
         for p in range(P):
             person, flipped = _repair_person(rig, rays, part[:, :, p], skeleton, stretch, settings)
-            part[:, :, p] = np.where(
-                np.take_along_axis(part[:, :, p], person.order, 2) >= 0,
-                np.take_along_axis(part[:, :, p], person.order, 2),
-                -1,
-            )
+            part[:, :, p] = np.where(person.weight > 0, np.take_along_axis(part[:, :, p], person.order, 2), -1)
             people.append(person)
             for name, where in flipped.items():
                 flips[name][:, p] += where[:, inner].sum(1)
@@ -138,20 +133,11 @@ class _Rays:
         d, weight = all_rays(keypoints, rig, rows)
         return _Rays(d, weight)
 
-    def taken_weight(self, observation: NDArray[np.int32]) -> Array:
-        V, T, P, J = observation.shape
-        flat = self.weight.reshape(V, T, -1)
-        index = np.maximum(observation, 0).reshape(V, T, -1)
-        return np.take_along_axis(flat, index, 2).reshape(V, T, P, J)
-
     def of_person(self, observation: NDArray[np.int32]) -> tuple[Array, Array]:
         """Rays [V, T, J, 3] and weight [V, T, J] of one person's observations [V, T, J]."""
-        V, T, _ = observation.shape
-        index = np.maximum(observation, 0)
-        d = np.take_along_axis(self.d.reshape(V, T, -1, 3), index[..., None], 2)
-        weight = np.take_along_axis(self.weight.reshape(V, T, -1), index, 2)
-        absent = observation < 0
-        d[absent], weight[absent] = np.nan, 0.0
+        one = np.ascontiguousarray(observation)
+        d, weight = np.empty((*one.shape, 3)), np.empty(one.shape)
+        gather(self.d, self.weight, one, d, weight)
         return d, weight
 
 

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
-from calibration.projection import Lenses, distort, project_with_jacobian, undistort
+from calibration.projection import Lenses
 from mocap.errors import DataError
+from mocap.lens_kernels import normalise
 from mocap.triangulation import kernels
 from mocap.triangulation.consistency import pair_spread
+from mocap.triangulation.finish import finish_points, worst_deviation
 from mocap.triangulation.noise import NoiseModel
 from mocap.triangulation.robust import robust_points
 from mocap.triangulation.settings import TriangulationSettings
@@ -177,11 +179,10 @@ def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     model = NoiseModel.start(V, batch.confidence, settings.use_confidence, start, 0.03 * diagonal)
     if not settings.robust or batch.pixels.shape[1] < 30:
         return model
+    view = _normalised(batch, rig)
     for _ in range(settings.learning_passes):
-        points = triangulate_points(batch, rig, model, settings)
-        model = model.updated(
-            batch.confidence.T, batch.uncertainty.T, points.inlier, points.squared_residual, points.leverage
-        )
+        fit = _fit(batch, view, rig, model, settings)
+        model = model.updated(batch.confidence.T, batch.uncertainty.T, fit.gamma, fit.squared_residual, fit.leverage)
     log.debug("pixel noise %s, inliers %s, outlier scale %.1f px", model.sigma, model.inlier, model.spread)
     return model
 
@@ -191,54 +192,79 @@ def triangulate_points(
 ) -> Points:
     """Triangulate N joints with a known noise model."""
     lenses = Lenses.of(rig)
+    view = _normalised(batch, rig)
+    fit = _fit(batch, view, rig, noise, settings)
+    weights = np.where(fit.gamma > 1e-6, fit.gamma / fit.sigma**2, 0.0)
+    X, C, gamma, reason = fit.X, fit.C, fit.gamma, fit.reason
+    residual = np.empty(gamma.shape)
+    finish_points(
+        lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), lenses.R, lenses.t, batch.pixels, weights, X,
+        residual,
+    )  # fmt: skip
+    lost = reason != Reason.FOUND
+    used = gamma > 0.5
+    error = np.where(used, residual, 0.0).sum(1) / np.where(lost, np.nan, used.sum(1))
+    spread = _spread(lenses, rig, view.u, used)
+    return Points(X, C, gamma, fit.squared_residual, fit.leverage, error, spread, reason)
+
+
+@dataclass(frozen=True, eq=False)
+class _Normalised:
+    """Ideal coordinates u [N, V, 2] of a batch and d pixel / d u, A [N, V, 2, 2]."""
+
+    u: Array
+    A: Array
+
+
+def _normalised(batch: Observations, rig: CameraRig) -> _Normalised:
+    lenses = Lenses.of(rig)
     V, N = batch.confidence.shape
-    pixels = batch.pixels
-    xy = undistort(lenses, pixels)
-    sensor = lenses.K[:, None, :2, :2] @ distort(lenses, xy)[1]
-    sigma, prior = noise.of(batch.confidence, batch.uncertainty)
-    prior[~np.isfinite(xy).all(-1)] = 0.0
-    u, A = (np.ascontiguousarray(np.swapaxes(a, 0, 1)) for a in (xy, sensor))
-    sigma, prior = np.ascontiguousarray(sigma.T), np.ascontiguousarray(prior.T)
+    u, A = np.empty((N, V, 2)), np.empty((N, V, 2, 2))
+    normalise(lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), batch.pixels, u, A)
+    return _Normalised(u, A)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What `robust_points` finds for N joints, and the sigma [N, V] px it was given."""
+
+    X: Array
+    C: Array
+    gamma: Array
+    squared_residual: Array
+    leverage: Array
+    reason: NDArray[np.uint8]
+    sigma: Array
+
+
+def _fit(
+    batch: Observations, view: _Normalised, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
+) -> _Fit:
+    V, N = batch.confidence.shape
+    sigma, prior = (np.ascontiguousarray(a.T) for a in noise.of(batch.confidence, batch.uncertainty))
+    prior[~np.isfinite(view.u).all(-1)] = 0.0
     X, C = np.empty((N, 3)), np.empty((N, 3, 3))
     gamma, r2, leverage = np.empty((N, V)), np.empty((N, V)), np.empty((N, V))
     reason = np.zeros(N, np.uint8)
     min_sin2 = np.sin(np.radians(settings.min_angle_deg)) ** 2
     robust_points(
-        lenses.R, lenses.t, rig.centres, u, A, sigma, prior, noise.spread, settings.robust, settings.min_views,
+        rig.R, rig.t, rig.centres, view.u, view.A, sigma, prior, noise.spread, settings.robust, settings.min_views,
         settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma, r2, leverage, reason,
     )  # fmt: skip
-    weights = np.where(gamma > 1e-6, gamma / sigma**2, 0.0).T
-    X, residual = _polish(lenses, pixels, weights, X)
-    deviation = np.sqrt(np.linalg.eigvalsh(np.nan_to_num(C))[:, -1])
-    found = reason == Reason.FOUND
-    reason[found & ~np.isfinite(X).all(-1)] = Reason.BEHIND_CAMERA
-    reason[found & (deviation > settings.max_std_m)] = Reason.TOO_UNCERTAIN
+    deviation = np.empty(N)
+    worst_deviation(C, deviation)
+    reason[(reason == Reason.FOUND) & (deviation > settings.max_std_m)] = Reason.TOO_UNCERTAIN
     lost = reason != Reason.FOUND
     X[lost], C[lost], gamma[lost] = np.nan, np.nan, 0.0
-    used = gamma > 0.5
-    distance = np.where(used, np.linalg.norm(residual, axis=-1).T, 0.0)
-    error = distance.sum(1) / np.where(lost, np.nan, used.sum(1))
-    return Points(X, C, gamma, r2, leverage, error, _spread(lenses, rig, u, used), reason)
-
-
-def _polish(lenses: Lenses, pixels: Array, weights: Array, X: Array) -> tuple[Array, Array]:
-    """One Gauss-Newton step with the full lens model; residuals [V, N, 2] px at the result."""
-    projected, J = project_with_jacobian(lenses, X)
-    r = np.where(weights[..., None] > 0, projected - pixels, 0.0)
-    WJ = np.where(weights[..., None, None] > 0, J, 0.0) * weights[..., None, None]
-    H = np.einsum("vnij,vnik->njk", WJ, np.nan_to_num(J))
-    g = np.einsum("vnij,vni->nj", WJ, r)
-    live = np.isfinite(H).all((1, 2)) & np.isfinite(g).all(1)
-    live[live] = np.abs(np.linalg.det(H[live])) > 0
-    step = np.zeros_like(X)
-    step[live] = np.linalg.solve(H[live], g[live][..., None])[..., 0]
-    # d r = J d X: the step is so small that the residual needs no second projection.
-    return X - step, r - np.einsum("vnij,nj->vni", np.nan_to_num(J), step)
+    return _Fit(X, C, gamma, r2, leverage, reason, sigma)
 
 
 def _spread(lenses: Lenses, rig: CameraRig, u: Array, used: NDArray[np.bool_]) -> Array:
-    direction = np.concatenate([u, np.ones_like(u[..., :1])], -1)
-    direction = np.einsum("vji,nvj->nvi", lenses.R, direction / np.linalg.norm(direction, axis=-1, keepdims=True))
+    x, y = u[..., 0], u[..., 1]
+    scale = 1.0 / np.sqrt(x * x + y * y + 1.0)
+    local = np.stack([x * scale, y * scale, scale], -1)
+    # Rows of camera axes times R: world directions, view by view.
+    direction = np.swapaxes(np.swapaxes(local, 0, 1) @ lenses.R, 0, 1)
     spread = np.empty(len(u))
     pair_spread(rig.centres, np.ascontiguousarray(direction), used, 8, spread)
     return spread

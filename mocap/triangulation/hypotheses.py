@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.triangulation.kernels import KEPT_PAIRS, midpoint, responsibilities, view_residual
+from mocap.triangulation.kernels import KEPT_PAIRS, log_likelihood, midpoint, responsibilities, view_residual
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -55,11 +55,12 @@ def pair_points(
             w[a] = w[b] = 1.0
             if not midpoint(centres, d, w, X, H, g, C):
                 continue
-            if view_residual(R[a], t[a], u[a], A[a], X, r, J) < 0.0:
+            if view_residual(R, t, u, A, a, X, r, J) < 0.0:
                 continue
-            if view_residual(R[b], t[b], u[b], A[b], X, r, J) < 0.0:
+            if view_residual(R, t, u, A, b, X, r, J) < 0.0:
                 continue
-            score, _ = responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
+            responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
+            score = log_likelihood(sigma, prior, spread, r2)
             k = min(found, KEPT_PAIRS - 1)
             if found >= KEPT_PAIRS and score <= scores[k]:
                 continue

@@ -12,7 +12,7 @@ hypothesis by Laplace's method (MacKay 2003, ch. 27).
 
 from __future__ import annotations
 
-from math import log, pi, sqrt
+from math import exp, log, pi, sqrt
 
 import numpy as np
 from numba import njit
@@ -92,27 +92,43 @@ def midpoint(
 
 @njit(cache=True, error_model="numpy")
 def view_residual(
-    Rv: Array,
-    tv: Array,
-    uv: Array,
-    Av: Array,
-    X: Array,
-    r: Array,
-    J: Array,
-) -> float:
-    """Residual r [2] px and Jacobian J [2, 3] px/m of one view; depth, negative where X is behind."""
-    px = Rv[0, 0] * X[0] + Rv[0, 1] * X[1] + Rv[0, 2] * X[2] + tv[0]
-    py = Rv[1, 0] * X[0] + Rv[1, 1] * X[1] + Rv[1, 2] * X[2] + tv[1]
-    z = Rv[2, 0] * X[0] + Rv[2, 1] * X[1] + Rv[2, 2] * X[2] + tv[2]
+    R: Array, t: Array, u: Array, A: Array, v: int, X: Array, r: Array, J: Array,
+) -> float:  # fmt: skip
+    """Residual r[v] [2] px and Jacobian J[v] [2, 3] px/m of view v; depth, negative where X is behind.
+
+    Takes the arrays of all views and an index: slices cost more than the arithmetic.
+    """
+    px = R[v, 0, 0] * X[0] + R[v, 0, 1] * X[1] + R[v, 0, 2] * X[2] + t[v, 0]
+    py = R[v, 1, 0] * X[0] + R[v, 1, 1] * X[1] + R[v, 1, 2] * X[2] + t[v, 1]
+    z = R[v, 2, 0] * X[0] + R[v, 2, 1] * X[1] + R[v, 2, 2] * X[2] + t[v, 2]
     if z <= 1e-6:
         return -1.0
-    x, y = px / z, py / z
-    ex, ey = x - uv[0], y - uv[1]
+    near = 1.0 / z
+    x, y = px * near, py * near
+    ex, ey = x - u[v, 0], y - u[v, 1]
     for i in range(2):
-        r[i] = Av[i, 0] * ex + Av[i, 1] * ey
+        a, b = A[v, i, 0], A[v, i, 1]
+        r[v, i] = a * ex + b * ey
+        a, b = a * near, b * near
         for k in range(3):
-            J[i, k] = (Av[i, 0] * (Rv[0, k] - x * Rv[2, k]) + Av[i, 1] * (Rv[1, k] - y * Rv[2, k])) / z
+            J[v, i, k] = a * (R[v, 0, k] - x * R[v, 2, k]) + b * (R[v, 1, k] - y * R[v, 2, k])
     return z
+
+
+@njit(cache=True, error_model="numpy")
+def accumulate(w: Array, r: Array, J: Array, H: Array, g: Array) -> None:
+    """H = sum w J^T J and g = sum w J^T r of residuals r [V, 2] and Jacobians J [V, 2, 3] at hand."""
+    H[:] = 0.0
+    g[:] = 0.0
+    for v in range(w.shape[0]):
+        if w[v] <= 0.0:
+            continue
+        for i in range(3):
+            a, b = w[v] * J[v, 0, i], w[v] * J[v, 1, i]
+            g[i] += a * r[v, 0] + b * r[v, 1]
+            for j in range(i, 3):
+                H[i, j] += a * J[v, 0, j] + b * J[v, 1, j]
+    H[1, 0], H[2, 0], H[2, 1] = H[0, 1], H[0, 2], H[1, 2]
 
 
 @njit(cache=True, error_model="numpy")
@@ -120,50 +136,70 @@ def normal_equations(
     R: Array, t: Array, u: Array, A: Array, w: Array, X: Array, H: Array, g: Array, r: Array, J: Array,
 ) -> bool:  # fmt: skip
     """H = sum w J^T J and g = sum w J^T r at X; False where a counting view has X behind it."""
-    H[:] = 0.0
-    g[:] = 0.0
     for v in range(R.shape[0]):
-        if w[v] <= 0.0:
-            continue
-        if view_residual(R[v], t[v], u[v], A[v], X, r, J) < 0.0:
+        if w[v] > 0.0 and view_residual(R, t, u, A, v, X, r, J) < 0.0:
             return False
-        for i in range(3):
-            g[i] += w[v] * (J[0, i] * r[0] + J[1, i] * r[1])
-            for j in range(3):
-                H[i, j] += w[v] * (J[0, i] * J[0, j] + J[1, i] * J[1, j])
+    accumulate(w, r, J, H, g)
     return True
+
+
+@njit(cache=True, error_model="numpy")
+def _densities(sigma: float, prior: float, spread: float, e2: float) -> tuple[float, float]:
+    """Inlier and outlier density of a squared residual."""
+    inverse2, outside2 = 1.0 / (sigma * sigma), 1.0 / (spread * spread)
+    tail = 1.0 + e2 * outside2
+    outlier = (1.0 - prior) * outside2 / (tail * sqrt(tail))
+    return prior * exp(-0.5 * e2 * inverse2) * inverse2 / (2.0 * pi), outlier / (2.0 * pi)
+
+
+@njit(cache=True, error_model="numpy")
+def log_likelihood(sigma: Array, prior: Array, spread: float, r2: Array) -> float:
+    """Of the mixture, for squared residuals r2 [V]; NaN stands for a point behind the view."""
+    total = 0.0
+    for v in range(prior.shape[0]):
+        if prior[v] <= 0.0:
+            continue
+        if np.isnan(r2[v]):
+            total += log((1.0 - prior[v]) / (2.0 * pi * spread * spread) * 1e-3)
+        else:
+            inlier, outlier = _densities(sigma[v], prior[v], spread, r2[v])
+            total += log(inlier + outlier)
+    return total
 
 
 @njit(cache=True, error_model="numpy")
 def responsibilities(
     R: Array, t: Array, u: Array, A: Array, sigma: Array, prior: Array, spread: float, X: Array, gamma: Array,
     r2: Array, r: Array, J: Array,
-) -> tuple[float, float]:  # fmt: skip
+) -> None:  # fmt: skip
     """Inlier probabilities gamma [V] and squared residuals r2 [V] px2 at X.
 
-    Returns the log likelihood of the mixture and the (mean) metres per pixel at X.
+    r [V, 2] and J [V, 2, 3] become residuals and Jacobians at X.
     """
-    total, scale, count = 0.0, 0.0, 0
     for v in range(R.shape[0]):
         gamma[v] = 0.0
         r2[v] = np.nan
         if prior[v] <= 0.0:
             continue
-        z = view_residual(R[v], t[v], u[v], A[v], X, r, J)
-        s2 = sigma[v] * sigma[v]
+        z = view_residual(R, t, u, A, v, X, r, J)
         if z < 0.0:
-            total += log((1.0 - prior[v]) / (2.0 * pi * spread * spread) * 1e-3)
             continue
-        e2 = r[0] * r[0] + r[1] * r[1]
-        tail = 1.0 + e2 / (spread * spread)
-        outlier = (1.0 - prior[v]) / (2.0 * pi * spread * spread * tail * sqrt(tail))
-        inlier = prior[v] * np.exp(-0.5 * e2 / s2) / (2.0 * pi * s2)
+        e2 = r[v, 0] * r[v, 0] + r[v, 1] * r[v, 1]
+        inlier, outlier = _densities(sigma[v], prior[v], spread, e2)
         gamma[v] = inlier / (inlier + outlier)
         r2[v] = e2
-        total += log(inlier + outlier)
-        scale += z / sqrt(abs(A[v, 0, 0] * A[v, 1, 1] - A[v, 0, 1] * A[v, 1, 0]))
-        count += 1
-    return total, (scale / count if count else 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def metres_per_pixel(R: Array, t: Array, A: Array, prior: Array, X: Array) -> float:
+    """At X, mean over the views that have it in front."""
+    scale, count = 0.0, 0
+    for v in range(R.shape[0]):
+        z = R[v, 2, 0] * X[0] + R[v, 2, 1] * X[1] + R[v, 2, 2] * X[2] + t[v, 2]
+        if prior[v] > 0.0 and z > 1e-6:
+            scale += z / sqrt(abs(A[v, 0, 0] * A[v, 1, 1] - A[v, 0, 1] * A[v, 1, 0]))
+            count += 1
+    return scale / count if count else 0.0
 
 
 @njit(cache=True, error_model="numpy")
@@ -176,16 +212,21 @@ def expectation_maximisation(
     The prior volume is the cube whose side is what `spread` means at X, so that the evidence
     compares with "no two views agree" (`null_evidence`).
     """
-    for _ in range(EM_STEPS):
+    for k in range(EM_STEPS):
         for v in range(R.shape[0]):
             w[v] = gamma[v] / (sigma[v] * sigma[v]) if gamma[v] > 1e-6 else 0.0
-        if not normal_equations(R, t, u, A, w, X, H, g, r, J) or not solve_symmetric(H, g, step, C):
+        if k == 0:
+            if not normal_equations(R, t, u, A, w, X, H, g, r, J):
+                return -np.inf
+        else:
+            accumulate(w, r, J, H, g)
+        if not solve_symmetric(H, g, step, C):
             return -np.inf
         move, size = 0.0, C[0, 0] + C[1, 1] + C[2, 2]
         for i in range(3):
             X[i] -= step[i]
             move += step[i] * step[i]
-        total, scale = responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
+        responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
         if move < 1e-4 * size:
             break
     det = (
@@ -193,10 +234,12 @@ def expectation_maximisation(
         - C[0, 1] * (C[0, 1] * C[2, 2] - C[1, 2] * C[0, 2])
         + C[0, 2] * (C[0, 1] * C[1, 2] - C[1, 1] * C[0, 2])
     )
-    volume = (16.0 * pi * spread * spread) ** 1.5 * scale**3
+    side = 4.0 * sqrt(pi) * spread * metres_per_pixel(R, t, A, prior, X)
+    volume = side * side * side
     # A mode less certain than the prior has no inliers: that is what `null_evidence` stands for.
-    if not det > 0.0 or not volume > 0.0 or C[0, 0] + C[1, 1] + C[2, 2] > volume ** (2.0 / 3.0):
+    if not det > 0.0 or not volume > 0.0 or C[0, 0] + C[1, 1] + C[2, 2] > side * side:
         return -np.inf
+    total = log_likelihood(sigma, prior, spread, r2)
     return total + 1.5 * log(2.0 * pi) + 0.5 * log(det) - log(volume)
 
 

@@ -15,6 +15,7 @@ from mocap.triangulation.kernels import (
     OK,
     PARALLEL,
     expectation_maximisation,
+    metres_per_pixel,
     midpoint,
     normal_equations,
     null_evidence,
@@ -65,9 +66,9 @@ def _plain(
     for v in range(R.shape[0]):
         r2[v] = np.nan
         if gamma[v] > 0.0:
-            if view_residual(R[v], t[v], u[v], A[v], X, r, J) < 0.0:
+            if view_residual(R, t, u, A, v, X, r, J) < 0.0:
                 return BEHIND
-            r2[v] = r[0] * r[0] + r[1] * r[1]
+            r2[v] = r[v, 0] * r[v, 0] + r[v, 1] * r[v, 1]
     return OK
 
 
@@ -89,7 +90,7 @@ def robust_points(
     """
     V = R.shape[0]
     H, g, step, Ck = np.empty((3, 3)), np.empty(3), np.empty(3), np.empty((3, 3))
-    r, J, d, w = np.empty(2), np.empty((2, 3)), np.empty((V, 3)), np.empty(V)
+    r, J, d, w = np.empty((V, 2)), np.empty((V, 2, 3)), np.empty((V, 3)), np.empty(V)
     order, valid = np.empty(V, np.int64), np.empty(V, np.bool_)
     points, scores = np.empty((KEPT_PAIRS, 3)), np.empty(KEPT_PAIRS)
     modes, evidence = np.empty((KEPT_PAIRS + 1, 3)), np.empty(KEPT_PAIRS + 1)
@@ -142,7 +143,7 @@ def _robust_point(
     n, behind = 0, False
     for v in range(V):
         gamma[v] = prior[v]
-        behind |= valid[v] and view_residual(R[v], t[v], u[v], A[v], X, r, J) < 0.0
+        behind |= valid[v] and view_residual(R, t, u, A, v, X, r, J) < 0.0
     e = expectation_maximisation(R, t, u, A, sigma, prior, spread, X, gamma, r2, w, H, g, Ck, step, r, J)
     certain = e > null + 5.0
     for v in range(V):
@@ -167,7 +168,8 @@ def _robust_point(
         return BEHIND if behind else DISAGREE
     best = int(np.argmax(evidence[:n]))
     X[:] = modes[best]
-    _, scale = responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
+    responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
+    scale = metres_per_pixel(R, t, A, prior, X)
     none = mode_spread(modes, evidence, covs, n, best, null, 3.0 * spread * scale, C)
     inliers = 0
     for v in range(V):
@@ -193,8 +195,7 @@ def _leverages(
     for v in range(R.shape[0]):
         if w[v] <= 0.0:
             continue
-        view_residual(R[v], t[v], u[v], A[v], X, r, J)
         for i in range(2):
             for j in range(3):
                 for k in range(3):
-                    leverage[v] += w[v] * J[i, j] * C[j, k] * J[i, k]
+                    leverage[v] += w[v] * J[v, i, j] * C[j, k] * J[v, i, k]

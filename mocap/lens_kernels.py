@@ -1,4 +1,4 @@
-"""Rays of pixels and pixels of points, compiled, for the many small tables of matching.
+"""Rays of pixels and pixels of points, compiled: what matching and triangulation do by the million.
 
 The same model as `calibration.projection`, one point at a time.
 """
@@ -68,14 +68,14 @@ def slot_rays(
         straight = not fisheye[v] and np.all(distortion[v] == 0.0)
         for n in range(pixels.shape[1]):
             if np.isnan(pixels[v, n, 0]):
-                d[v, n] = np.nan
+                d[v, n, 0] = d[v, n, 1] = d[v, n, 2] = np.nan
                 continue
             y = (pixels[v, n, 1] - K[v, 1, 2]) / K[v, 1, 1]
             x = (pixels[v, n, 0] - K[v, 0, 2] - K[v, 0, 1] * y) / K[v, 0, 0]
             if not straight:
                 x, y, good = _straighten(distortion[v], fisheye[v], x, y, J)
                 if not good:
-                    d[v, n] = np.nan
+                    d[v, n, 0] = d[v, n, 1] = d[v, n, 2] = np.nan
                     continue
             length = 1.0 / sqrt(x * x + y * y + 1.0)
             for i in range(3):
@@ -83,14 +83,56 @@ def slot_rays(
 
 
 @njit(cache=True, error_model="numpy")
-def pixel_of(
-    K: Array, c: Array, fisheye: bool, R: Array, t: Array, X: Array, J: Array,
-) -> tuple[float, float]:  # fmt: skip
-    """Raw pixel of a world point X [3] in one camera; NaN behind it. J [2, 2] is scratch."""
-    x = R[0, 0] * X[0] + R[0, 1] * X[1] + R[0, 2] * X[2] + t[0]
-    y = R[1, 0] * X[0] + R[1, 1] * X[1] + R[1, 2] * X[2] + t[1]
-    z = R[2, 0] * X[0] + R[2, 1] * X[1] + R[2, 2] * X[2] + t[2]
-    if not z > 1e-9:
-        return np.nan, np.nan
-    u, v = bend(c, fisheye, x / z, y / z, J)
-    return K[0, 0] * u + K[0, 1] * v + K[0, 2], K[1, 1] * v + K[1, 2]
+def pixels_of(
+    K: Array, c: Array, fisheye: bool, R: Array, t: Array, X: Array, scratch: Array, u: Array,
+) -> None:  # fmt: skip
+    """Raw pixels u [J, 2] of world points X [J, 3] in one camera; NaN behind it or where X is.
+
+    `scratch` is [2, 2].
+    """
+    straight = not fisheye and np.all(c == 0.0)
+    r00, r01, r02, r10, r11, r12 = R[0, 0], R[0, 1], R[0, 2], R[1, 0], R[1, 1], R[1, 2]
+    r20, r21, r22, t0, t1, t2 = R[2, 0], R[2, 1], R[2, 2], t[0], t[1], t[2]
+    f, skew, cx, g, cy = K[0, 0], K[0, 1], K[0, 2], K[1, 1], K[1, 2]
+    for j in range(X.shape[0]):
+        x, y, z = X[j, 0], X[j, 1], X[j, 2]
+        depth = r20 * x + r21 * y + r22 * z + t2
+        if not depth > 1e-9:
+            u[j, 0] = u[j, 1] = np.nan
+            continue
+        a, b = (r00 * x + r01 * y + r02 * z + t0) / depth, (r10 * x + r11 * y + r12 * z + t1) / depth
+        if not straight:
+            a, b = bend(c, fisheye, a, b, scratch)
+        u[j, 0], u[j, 1] = f * a + skew * b + cx, g * b + cy
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def normalise(
+    K: Array, distortion: Array, fisheye: Bools, pixels: Array, u: Array, A: Array,
+) -> None:  # fmt: skip
+    """Ideal coordinates of raw pixels, and what a step there means in pixels.
+
+    Parameters
+    ----------
+    K [V, 3, 3], distortion [V, 5], fisheye [V] : the cameras.
+    pixels : float64 [V, N, 2], px
+    u : float64 [N, V, 2]
+        Result: x/z, y/z; NaN where there is none.
+    A : float64 [N, V, 2, 2]
+        Result: d pixel / d u, px.
+    """
+    J = np.empty((2, 2))
+    for v in range(pixels.shape[0]):
+        f, skew, g = K[v, 0, 0], K[v, 0, 1], K[v, 1, 1]
+        straight = not fisheye[v] and np.all(distortion[v] == 0.0)
+        for n in range(pixels.shape[1]):
+            y = (pixels[v, n, 1] - K[v, 1, 2]) / g
+            x = (pixels[v, n, 0] - K[v, 0, 2] - skew * y) / f
+            J[0, 0], J[0, 1], J[1, 0], J[1, 1] = 1.0, 0.0, 0.0, 1.0
+            if not straight and not np.isnan(x):
+                x, y, good = _straighten(distortion[v], fisheye[v], x, y, J)
+                if not good:
+                    x = y = np.nan
+            u[n, v, 0], u[n, v, 1] = x, y
+            A[n, v, 0, 0], A[n, v, 0, 1] = f * J[0, 0] + skew * J[1, 0], f * J[0, 1] + skew * J[1, 1]
+            A[n, v, 1, 0], A[n, v, 1, 1] = g * J[1, 0], g * J[1, 1]
