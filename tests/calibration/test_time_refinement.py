@@ -88,7 +88,7 @@ def test_drift_of_a_long_take():
 
 
 def test_points_that_stand_still_tell_nothing():
-    offset, _, pixels, own = take(4, speed=0.0)
+    _, _, pixels, own = take(4, speed=0.0)
     found = refine(pixels, own, np.zeros(V))
     assert (found.offset_std_s[1:] > 0.3 / FPS).all()
 
