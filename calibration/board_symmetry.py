@@ -79,8 +79,8 @@ def _view_poses(o: TargetObservations, rows: list[Ints]) -> list[tuple[Array, Ar
         plane = o.points[o.point[r]] - middle
         n, vectors, shifts, errors = cv2.solvePnPGeneric(plane, o.pixel[r], K, d, flags=cv2.SOLVEPNP_IPPE)
         keep = [i for i in range(n) if np.ravel(errors)[i] < 3 * np.ravel(errors)[0] + 0.5]
-        R = np.stack([cv2.Rodrigues(vectors[i])[0] for i in keep]) if keep else np.zeros((0, 3, 3))
-        poses.append((R, np.stack([np.ravel(shifts[i]) for i in keep]) if keep else np.zeros((0, 3))))
+        R = np.array([cv2.Rodrigues(vectors[i])[0] for i in keep], dtype=np.float64).reshape(-1, 3, 3)
+        poses.append((R, np.array([np.ravel(shifts[i]) for i in keep], dtype=np.float64).reshape(-1, 3)))
     return poses
 
 
@@ -120,7 +120,9 @@ def _relative_poses(
     result = {}
     for pair, views_ in shared.items():
         sets = [_candidates(poses[a], poses[b]) for a, b in views_]
-        depth = float(np.median([np.linalg.norm(poses[a][1][0]) for a, _ in views_ if len(poses[a][1])] or [1.0]))
+        depth = float(
+            np.median([float(np.linalg.norm(poses[a][1][0])) for a, _ in views_ if len(poses[a][1])] or [1.0])
+        )
         best: tuple[float, Array, Array, int] = (-1.0, np.eye(3), np.zeros(3), 0)
         for R, t, _ in sets[:: max(1, len(sets) // 20)]:
             for Rc, tc in zip(R, t, strict=True):

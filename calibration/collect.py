@@ -60,7 +60,7 @@ class Collected:
 
     Attributes
     ----------
-    shared : TargetObservations
+    observations : TargetObservations
         Poses in which cameras look together come first, then those of single cameras.
     frame : int64 [B]
         Frame number (instant) of each pose; that of the camera's own clip for single ones.
