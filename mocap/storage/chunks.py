@@ -77,15 +77,19 @@ def read_chunks(dataset: h5py.Dataset, axis: int, rows: slice) -> NDArray[Any]:
         return np.asarray(dataset[(slice(None),) * axis + (slice(start, max(start, stop)),)])
     length = dataset.chunks[axis]
     whole = np.empty((*dataset.shape[:axis], stop - start, *dataset.shape[axis + 1 :]), dataset.dtype)
+    planes_of_whole = whole.view(np.uint8).reshape(*whole.shape, whole.itemsize)
     before = (slice(None),) * axis
 
     def fill(first: int) -> None:
         mask, packed = dataset.id.read_direct_chunk((*(0,) * axis, first, *(0,) * (dataset.ndim - axis - 1)))
         if mask:
             raise ValueError("a chunk lacks a filter")
-        part = _unshuffle(packed, dataset.dtype, math.prod(dataset.chunks)).reshape(dataset.chunks)
+        planes = _inflate(packed, math.prod(dataset.chunks) * whole.itemsize).reshape(-1, *dataset.chunks)
         a, b = max(first, start), min(first + length, stop)
-        whole[(*before, slice(a - start, b - start))] = part[(*before, slice(a - first, b - first))]
+        for n, plane in enumerate(planes):  # puts the bytes of each number together again
+            planes_of_whole[(*before, slice(a - start, b - start), ..., n)] = plane[
+                (*before, slice(a - first, b - first))
+            ]
 
     starts = range(start - start % length, stop, length)
     with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1, _MAX_THREADS)) as pool:
@@ -102,12 +106,11 @@ def _is_ours(dataset: h5py.Dataset, axis: int) -> bool:
     return all(others) and dataset.id.get_create_plist().get_nfilters() == 2 and dataset.dtype.isnative
 
 
-def _unshuffle(packed: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+def _inflate(packed: bytes, size: int) -> NDArray[np.uint8]:
     try:
-        as_bytes = np.frombuffer(zlib.decompress(packed, bufsize=count * dtype.itemsize), np.uint8)
+        return np.frombuffer(zlib.decompress(packed, bufsize=size), np.uint8)
     except zlib.error as error:
         raise ValueError(f"a damaged chunk ({error})") from error
-    return np.ascontiguousarray(as_bytes.reshape(dtype.itemsize, -1).T).reshape(-1).view(dtype)
 
 
 def _shuffle(part: NDArray[Any]) -> NDArray[np.uint8]:

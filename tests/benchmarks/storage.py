@@ -10,6 +10,7 @@ also checks its digest: the line `sha256`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -55,9 +56,17 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def timed(what: str, started: float, megabytes: float) -> None:
-    seconds = time.perf_counter() - started
-    say(f"{what:<34} {seconds:8.2f} s  {megabytes / seconds:8.0f} MB/s")
+class Timer:
+    """Wall and processor seconds since it was made; the latter do not depend on who else works on the machine."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def say(self, what: str, megabytes: float) -> None:
+        wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        say(
+            f"{what:<34} {wall:7.2f} s {megabytes / wall:6.0f} MB/s   of one core: {cpu:6.2f} s {megabytes / cpu:6.0f} MB/s"
+        )
 
 
 def main() -> None:
@@ -69,29 +78,30 @@ def main() -> None:
     record = make_keypoints(arguments.frames, as_detected=not arguments.all_bits)
     observed = record.keypoints.nbytes + record.confidence.nbytes
     n_bytes = observed + record.uncertainty.nbytes
+    say(f"load of this machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     say(f"{arguments.frames} frames x 4 views x 33 joints: {n_bytes / 1e6:.0f} MB of arrays")
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         path = Path(folder) / "keypoints.h5"
-        started = time.perf_counter()
+        whole = Timer()
         content = encode_record(record)
-        timed("encode (compress, in memory)", started, n_bytes / 1e6)
-        flushed = time.perf_counter()
+        whole.say("encode (compress, in memory)", n_bytes / 1e6)
+        flush = Timer()
         write_bytes(path, content)
-        timed("write and flush the file", flushed, len(content) / 1e6)
-        timed("write, altogether", started, n_bytes / 1e6)
+        flush.say("write and flush the file", len(content) / 1e6)
+        whole.say("write, altogether", n_bytes / 1e6)
         size = len(content)
         del content
         say(f"size {size / 1e6:.0f} MB: {100 * size / n_bytes:.1f} % of the arrays, "
               f"{100 * size / observed:.1f} % of keypoints and confidence alone")  # fmt: skip
-        started = time.perf_counter()
+        timer = Timer()
         again = read_record(path, Keypoints2D)
-        timed("read", started, n_bytes / 1e6)
+        timer.say("read", n_bytes / 1e6)
         assert np.array_equal(again.keypoints, record.keypoints)
         del again
-        started = time.perf_counter()
+        timer = Timer()
         hash_file(path)
-        timed("sha256", started, size / 1e6)
+        timer.say("sha256", size / 1e6)
         middle = arguments.frames // 2
         for length in (1, 600):
             started = time.perf_counter()
