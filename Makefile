@@ -11,7 +11,7 @@ TORCH := torch>=2.6,<2.14
 BLENDER_PYTHON ?= $(PYTHON)
 BLENDER_VENV := .venv-blender
 
-.PHONY: demo test test-blender soak bench format clean
+.PHONY: demo test test-blender fbx-support soak bench format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/mocap demo demo
@@ -24,6 +24,10 @@ test: $(VENV)/.ready-dev
 
 test-blender: $(VENV)/.ready-dev $(BLENDER_VENV)/.ready
 	MOCAP_BLENDER_PYTHON=$(abspath $(BLENDER_VENV)/bin/python) $(BIN)/python -m pytest tests/mocap/export/test_blender.py
+
+# What `mocap export --format fbx` runs.
+fbx-support: $(BLENDER_VENV)/.ready
+	@echo "mocap export --format fbx is ready"
 
 soak: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m slow
@@ -61,7 +65,7 @@ $(VENV)/.ready-dev: pyproject.toml $(VENV)/.torch
 	@touch $@ $(VENV)/.ready
 
 $(BLENDER_VENV)/.ready:
-	@$(BLENDER_PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "bpy 5.0 needs Python 3.11, found " + sys.version.split()[0] + "; next: make test-blender BLENDER_PYTHON=python3.11")'
+	@$(BLENDER_PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "bpy 5.0 needs Python 3.11, found " + sys.version.split()[0] + "; next: make fbx-support BLENDER_PYTHON=python3.11")'
 	@echo "installing Blender's Python module"
 	@$(BLENDER_PYTHON) -m venv $(BLENDER_VENV)
 	@$(BLENDER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "bpy==5.0.1" "numpy<2"

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_export import export
+
 SessionFolder = Annotated[Path, typer.Argument(metavar="SESSION", help="Session folder.")]
 
 
@@ -16,38 +18,6 @@ def register(app: typer.Typer) -> None:
     app.command()(export)
     app.command()(evaluate)
     app.command()(view)
-
-
-def export(
-    session: SessionFolder,
-    output: Annotated[Path, typer.Option(help="File to write.")],
-    format_: Annotated[str, typer.Option("--format", help="npz, csv or bvh.")] = "npz",
-    skeleton: Annotated[
-        str, typer.Option(help="Joint set of positions, e.g. h36m17; the detector's own if empty.")
-    ] = "",
-    person: Annotated[int, typer.Option(help="Id of one person; everybody if not given.")] = -1,
-    unit: Annotated[str, typer.Option(help="Unit of lengths in BVH: m or cm.")] = "m",
-) -> None:
-    """Write the result in a format that other programs open."""
-    from flows.config import Stage
-    from flows.parsing import parse_table
-    from flows.results import Results
-    from mocap.export import ExportFormat, ExportSettings, export_result
-    from mocap.export.selection import motion_row
-    from mocap.types import SkeletalMotion, Trajectories3D
-
-    table = {"format": format_, "skeleton": skeleton, "person": person, "bvh_unit": unit}
-    settings = parse_table(ExportSettings, table, "export")
-    results = Results(session)
-    trajectories = results.read(Stage.FILTER, Trajectories3D)
-    animated = settings.format is ExportFormat.BVH
-    motion = results.read(Stage.SOLVE, SkeletalMotion) if animated else None
-    export_result(trajectories, motion, settings, output, results.provenance(Stage.FILTER))
-    written = trajectories.person_ids if settings.person < 0 else [settings.person]
-    if motion is not None:
-        written = [motion.person_ids[motion_row(motion, settings.person)]]  # one person per BVH file
-    people = ", ".join(str(p) for p in written)
-    typer.echo(f"{output}: {len(trajectories.frames)} frames at {trajectories.fps:g} fps, person {people}")
 
 
 def evaluate(

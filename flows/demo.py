@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from flows.board import show_progress
-from flows.cli_results import export
+from flows.cli_export import export
 from flows.initialise import NewSession, initialise
 from flows.run import RunOptions, run_session
 from flows.score import describe_score, load_prediction

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mocap.export.settings import CsvLayout, ExportFormat, ExportSettings, LengthUnit
+from mocap.export.settings import CsvLayout, ExportFormat, ExportSettings, LengthUnit, Preset, Rig
 
 if TYPE_CHECKING:
-    from mocap.export.dispatch import export_result
+    from mocap.export.dispatch import export_files, export_result
 
-__all__ = ["CsvLayout", "ExportFormat", "ExportSettings", "LengthUnit", "export_result"]
+__all__ = [
+    "CsvLayout", "ExportFormat", "ExportSettings", "LengthUnit", "Preset", "Rig", "export_files", "export_result",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "export_result":
-        from mocap.export.dispatch import export_result
+    if name in ("export_files", "export_result"):
+        from mocap.export import dispatch
 
-        return export_result
+        return getattr(dispatch, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,19 +46,41 @@ def motion_row(motion: SkeletalMotion, person: int) -> int:
     """
     if person >= 0:
         return _row(motion.person_ids, person)
+    return people_by_evidence(motion)[0]
+
+
+def people_by_evidence(motion: SkeletalMotion) -> list[int]:
+    """Indices of all persons, the one measured in most frames first.
+
+    Raises
+    ------
+    ExportError
+        The motion holds nobody.
+    """
     if not len(motion.person_ids):
         raise ExportError("the motion holds nobody", where="export")
-    row = int(_direct(motion).sum((0, 2)).argmax())
-    if len(motion.person_ids) > 1:
-        _log.warning(
-            "person %d of %s is exported, being seen most; choose another by its id",
-            motion.person_ids[row], ", ".join(str(i) for i in motion.person_ids),
-        )  # fmt: skip
-    return row
+    return [int(i) for i in np.argsort(-_direct(motion).sum((0, 2)), kind="stable")]
+
+
+def motion_of(motion: SkeletalMotion, row: int) -> SkeletalMotion:
+    """The motion of one person."""
+    one = [row]
+    return replace(
+        motion,
+        offsets=motion.offsets[one],
+        rotations=motion.rotations[:, one],
+        root_positions=motion.root_positions[:, one],
+        source=motion.source[:, one],
+        person_ids=motion.person_ids[one],
+        rotation_std=motion.rotation_std[:, one],
+        contacts=motion.contacts[:, one],
+        slide_before=motion.slide_before[one],
+        slide_after=motion.slide_after[one],
+    )
 
 
 def tell_gaps(motion: SkeletalMotion, row: int) -> None:
-    """Warn of frames in which nothing of a person was seen: animation files cannot flag them."""
+    """Warn of frames in which nothing of a person was seen: a pose is there all the same."""
     lost = np.flatnonzero(~_direct(motion)[:, row].any(-1))
     if len(lost):
         _log.warning(

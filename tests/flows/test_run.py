@@ -130,7 +130,7 @@ def test_results_of_stale_sessions_are_not_served(keypoint_session, tmp_path):
         (["run", "SESSION", "--until", "filtre"], "did you mean 'filter'"),
         (["run", "SESSION", "--set", "filter.cutoff=3"], "did you mean 'cutoff_hz'"),
         (["run", "SESSION", "--set", "filter.cutoff_hz=-3"], "cutoff_hz"),
-        (["export", "SESSION", "--format", "fbx", "--output", "x.fbx"], "npz"),
+        (["export", "SESSION", "--format", "smd", "--output", "x.smd"], "npz"),
     ],
 )
 def test_bad_commands_end_in_one_message(keypoint_session, arguments, said):

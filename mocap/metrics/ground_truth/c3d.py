@@ -24,7 +24,7 @@ def read_c3d(path: Path) -> Poses3D:
     try:
         import ezc3d
     except ImportError as error:
-        raise DependencyError("C3D files need ezc3d", where=str(path), hint='pip install "mocap[c3d]"') from error
+        raise DependencyError("C3D files need ezc3d", where=str(path), hint="pip install ezc3d") from error
     try:
         file = ezc3d.c3d(str(path))
         parameters = file["parameters"]["POINT"]

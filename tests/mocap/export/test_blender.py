@@ -26,7 +26,7 @@ def imported(request, make_take, tmp_path_factory):
     take = make_take(frames, fps={"m": 29.97, "cm": 60.0, "jumps": 120.0}[request.param])
     motion = solve_motion(take, SolveSettings())
     unit = LengthUnit.CENTIMETRES if request.param == "cm" else LengthUnit.METRES
-    settings = ExportSettings(format=ExportFormat.BVH, person=7, bvh_unit=unit)
+    settings = ExportSettings(format=ExportFormat.BVH, person=7, unit=unit)
     path = export_result(take, motion, settings, folder / "take.bvh")
     script = Path(__file__).with_name("blender_import.py")
     command = [str(PYTHON), str(script), str(path), str(folder / "read.npz")]

@@ -83,7 +83,7 @@ class Bvh:
 
 @pytest.mark.parametrize("unit", list(LengthUnit))
 def test_positions_and_time_are_ours(take, motion, tmp_path, unit):
-    settings = ExportSettings(format=ExportFormat.BVH, bvh_unit=unit)
+    settings = ExportSettings(format=ExportFormat.BVH, unit=unit)
     read = Bvh(export_result(take, motion, settings, tmp_path / "r.bvh"))
     ours = joint_positions(motion)[:, 0]
     assert len(read.rows) == 60
@@ -129,8 +129,8 @@ def test_default_person_is_the_one_seen_most_and_the_other_by_id(take, motion, t
 def test_what_a_bvh_cannot_say_is_warned_of(take, motion, tmp_path, caplog):
     with caplog.at_level("WARNING"):
         export_result(take, motion, BVH, tmp_path / "r.bvh")
-    assert "person 4 of 4, 7 is exported" in caplog.text
-    assert "not seen" not in caplog.text
+    assert "r.bvh holds person 4, seen most" in caplog.text
+    assert "person 4 was not seen" not in caplog.text
     caplog.clear()
     with caplog.at_level("WARNING"):
         export_result(take, motion, ExportSettings(format=ExportFormat.BVH, person=7), tmp_path / "r.bvh")

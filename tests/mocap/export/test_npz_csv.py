@@ -101,7 +101,9 @@ def test_wide_csv(take, tmp_path):
     assert rows[12]["l_wrist_source"] == "missing"
 
 
-@pytest.mark.parametrize("kind", [ExportFormat.NPZ, ExportFormat.CSV, ExportFormat.BVH])
+@pytest.mark.parametrize(
+    "kind", [ExportFormat.NPZ, ExportFormat.CSV, ExportFormat.BVH, ExportFormat.GLB, ExportFormat.C3D, ExportFormat.TRC]
+)
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(take, motion, tmp_path, monkeypatch, kind):
     path = tmp_path / "r.out"
     path.write_text("old")
@@ -111,7 +113,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(take, motion, tmp_path
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(ExportError, match="disk is full"):
-        export_result(take, motion, ExportSettings(format=kind), path)
+        export_result(take, motion, ExportSettings(format=kind, person=4), path)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["r.out"]
 
@@ -127,7 +129,10 @@ def test_bvh_without_motion(take, tmp_path):
         export_result(take, None, ExportSettings(format=ExportFormat.BVH), tmp_path / "r.bvh")
 
 
-@pytest.mark.parametrize("bad", [{"format": "fbx2"}, {"skeleton": "smpl"}, {"bvh_unit": "inch"}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"format": "fbx2"}, {"skeleton": "smpl"}, {"unit": "inch"}, {"preset": "maia"}, {"rig": "daz"}, {"fps": -1.0}],
+)
 def test_bad_settings_name_the_field(bad):
     with pytest.raises(SettingsError, match=f"export.{next(iter(bad))}"):
         ExportSettings(**bad)

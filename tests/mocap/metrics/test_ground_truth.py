@@ -247,12 +247,14 @@ Frame Time: 0.02
 
 
 def test_our_own_bvh(tmp_path, motion):
+    from mocap.export.animation import make_animation
     from mocap.export.bvh import write_bvh
+    from mocap.export.presets import Conventions
     from mocap.export.settings import LengthUnit
 
     skeletal = motion.skeletal()
     for unit in LengthUnit:
-        write_bvh(tmp_path / "t.bvh", skeletal, 0, unit)
+        write_bvh(tmp_path / "t.bvh", make_animation(skeletal, 0, Conventions(unit=unit), 0, True))
         poses = read_ground_truth(tmp_path / "t.bvh")
         for name in ("pelvis", "l_knee", "l_ankle", "r_knee", "l_wrist"):
             got = poses.positions[:, 0, poses.joint_names.index(name)]
