@@ -6,9 +6,14 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect import flow, task
+from prefect import tags as prefect_tags
 from prefect.client.schemas.objects import TaskRun
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, as_completed
+from prefect.runtime import flow_run
 from prefect.states import State as PrefectState
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
@@ -29,6 +34,9 @@ from mocap.errors import MocapError, StageError
 logger = logging.getLogger(__name__)
 
 _RETRY_DELAYS_S = (2.0, 15.0)
+_ATTEMPTS = 3
+_ENGINE_ERRORS = (ConcurrencySlotAcquisitionError, httpx.TransportError, httpx.HTTPStatusError)
+"""Between a task and the Prefect server: nothing that a stage did wrong."""
 
 
 def _may_pass(_task: Task[..., Any], _run: TaskRun, state: PrefectState[Any]) -> bool:
@@ -53,7 +61,13 @@ def make_unit_task(
     return {"key": key, "digest": reference.digest}
 
 
-@flow(name="process-session", flow_run_name="{root}", validate_parameters=False)
+def _run_name() -> str:
+    """The session and the last stage: what one looks for in a list of runs."""
+    parameters = flow_run.parameters
+    return f"{Path(parameters['root']).name} until {parameters['until']}"
+
+
+@flow(name="process-session", flow_run_name=_run_name, validate_parameters=False)
 def process_session(root: str, until: str, device: str, forced: list[str], cluster: str = "") -> list[str]:
     """Bring a session up to date.
 
@@ -107,23 +121,50 @@ def process_session(root: str, until: str, device: str, forced: list[str], clust
 
 
 def _make_all(root: str, units: list[UnitPlan], device: str, force: bool, inputs: str, tags: list[str]) -> None:
-    futures: list[PrefectFuture[Any]] = []
-    for u in units:
-        key = u.ingredients.key if u.ingredients else ""
-        # The plan has just found this artifact absent or damaged, whatever Prefect remembers.
-        named = make_unit_task.with_options(
-            task_run_name=f"{u.stage} {u.unit}".strip(), refresh_cache=True, tags=[u.stage.value, *tags]
-        )
-        futures.append(named.submit(root, u.stage.value, u.unit, device, key, force, inputs))
-    with flow_artifacts.Progress(Path(root), units[0].stage, len(units)) as progress:
-        for _ in as_completed(futures):
-            progress.advance()
-    failures = [e for f in futures if isinstance(e := f.result(raise_on_failure=False), BaseException)]
+    open_ = units
+    failures: list[BaseException] = []
+    for _ in range(_ATTEMPTS):
+        failed = _attempt(root, open_, device, force, inputs, tags)
+        open_ = [u for u, e in failed if isinstance(e, _ENGINE_ERRORS)]
+        failures = [*(e for e in failures if not isinstance(e, _ENGINE_ERRORS)), *(e for _, e in failed)]
+        if not open_:
+            break
+        logger.warning("%d units are tried again: %s", len(open_), failures[-1])
     for failure in failures:
         if isinstance(failure, MocapError):
             raise failure
     if failures:
         raise failures[0]
+
+
+def _attempt(
+    root: str, units: list[UnitPlan], device: str, force: bool, inputs: str, tags: list[str]
+) -> list[tuple[UnitPlan, BaseException]]:
+    """Make units side by side; those that failed."""
+    futures: list[PrefectFuture[Any]] = []
+    # A tag of a task costs a request for a slot even where nothing is limited, so that the flow's stay its own.
+    with TagsContext(current_tags=set()):
+        for u in units:
+            key = u.ingredients.key if u.ingredients else ""
+            # The plan has just found this artifact absent or damaged, whatever Prefect remembers.
+            named = make_unit_task.with_options(
+                task_run_name=f"{u.stage} {u.unit}".strip(), refresh_cache=True, tags=tags
+            )
+            futures.append(named.submit(root, u.stage.value, u.unit, device, key, force, inputs))
+    with flow_artifacts.Progress(Path(root), units[0].stage, len(units)) as progress:
+        for _ in as_completed(futures):
+            progress.advance()
+    results = ((u, _result(f)) for u, f in zip(units, futures, strict=True))
+    return [(u, r) for u, r in results if isinstance(r, BaseException)]
+
+
+def _result(future: PrefectFuture[Any]) -> Any:
+    """What a task returned or raised; or why it never came back, as when all workers it was given to died."""
+    try:
+        return future.result(raise_on_failure=False)
+    except Exception as error:
+        logger.exception("a task did not come back")
+        return error
 
 
 def run_flow(
@@ -138,7 +179,10 @@ def run_flow(
         runner = dask_runner(cluster)
     configured = process_session.with_options(task_runner=runner)
     names = [s.value for s in forced]
-    state = beside_signals(lambda: configured(str(root), until.value, device.value, names, cluster, return_state=True))
+    with prefect_tags("mocap", root.name):
+        state = beside_signals(
+            lambda: configured(str(root), until.value, device.value, names, cluster, return_state=True)
+        )
     result = state.result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result

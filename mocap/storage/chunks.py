@@ -87,7 +87,7 @@ def read_chunks(dataset: h5py.Dataset, axis: int, rows: slice) -> NDArray[Any]:
         planes = _inflate(packed, math.prod(dataset.chunks) * whole.itemsize).reshape(-1, *dataset.chunks)
         a, b = max(first, start), min(first + length, stop)
         for n, plane in enumerate(planes):  # puts the bytes of each number together again
-            planes_of_whole[(*before, slice(a - start, b - start), ..., n)] = plane[
+            planes_of_whole[(*before, slice(a - start, b - start))][..., n] = plane[
                 (*before, slice(a - first, b - first))
             ]
 

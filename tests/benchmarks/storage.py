@@ -64,9 +64,8 @@ class Timer:
 
     def say(self, what: str, megabytes: float) -> None:
         wall, cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
-        say(
-            f"{what:<34} {wall:7.2f} s {megabytes / wall:6.0f} MB/s   of one core: {cpu:6.2f} s {megabytes / cpu:6.0f} MB/s"
-        )
+        rates = f"{megabytes / wall:6.0f} MB/s   of one core: {cpu:6.2f} s {megabytes / cpu:6.0f} MB/s"
+        say(f"{what:<34} {wall:7.2f} s {rates}")
 
 
 def main() -> None:
