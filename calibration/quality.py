@@ -173,7 +173,7 @@ def assess(
     X, observed = _points(o, solution.rig, sees)
     residual = observed - project(Lenses.of(solution.rig), X)
     cell, shape = coverage_cells(o)
-    floor = single_view_rms(o, solution.rig)
+    floor = single_view_rms(o.select(solution.inlier), solution.rig)
     cameras = tuple(
         _camera(c, o, solution, views, sees, (cell, shape), (known or {}).get(o.cameras[c]), float(floor[c]))
         for c in range(C)

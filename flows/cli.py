@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_calibration_files, cli_maintenance, cli_results, cli_tools
+from flows import cli_calibrate, cli_calibration_files, cli_maintenance, cli_results, cli_tools
 from mocap.devices import DeviceChoice
 from mocap.errors import MocapError
 
@@ -30,6 +30,7 @@ app = typer.Typer(
 cli_results.register(app)
 cli_tools.register(app)
 cli_calibration_files.register(app)
+cli_calibrate.register(app)
 cli_maintenance.register(app)
 
 SessionFolder = Annotated[Path, typer.Argument(metavar="SESSION", help="Session folder.")]

@@ -48,15 +48,26 @@ class CalibrateSettings:
     crop_tolerance_px : int
         Largest difference between calibrated and filmed image size that is taken for rows or columns
         that the codec cut off at the right or bottom edge (H.264 works in blocks of 16).
+    floor_frame : int
+        Calibration footage: frame in which the board lies on the floor, which becomes z = 0; -1: none.
+    max_frames : int
+        Calibration footage: frames searched per camera, evenly spread.
     """
 
     crop_tolerance_px: int = 16
+    floor_frame: int = -1
+    max_frames: int = 900
 
     def __post_init__(self) -> None:
         if self.crop_tolerance_px < 0:
             raise SettingsError(
                 "crop_tolerance_px is negative", expected="0 or more", found=str(self.crop_tolerance_px)
             )
+        if self.floor_frame < -1 or self.max_frames < 1:
+            raise SettingsError(
+                "out of range", expected="floor_frame -1 or more, max_frames 1 or more",
+                found=f"{self.floor_frame} and {self.max_frames}",
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,9 @@ class SessionTable:
     version : int
         Format of session.toml.
     calibration : str
-        Path of the calibration file.
+        Path of the calibration file, or of a folder of calibration footage.
+    board : str
+        Path of the board definition of calibration footage; empty takes board.toml in its folder.
     keypoints : str
         Path of a 2D keypoint file that takes the place of detection; empty when videos are used.
     frames : (int, int)
@@ -116,6 +129,7 @@ class SessionTable:
 
     version: int
     calibration: str
+    board: str = ""
     keypoints: str = ""
     frames: tuple[int, int] = (0, 0)
     fps: float = 0.0

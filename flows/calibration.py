@@ -1,0 +1,169 @@
+"""Calibration footage on disk to a rig file, its report and its pictures; and the same for a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.config import CalibrateSettings, SessionTable
+from mocap.errors import CalibrationError
+from mocap.storage.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from calibration.camera import CameraRig
+    from calibration.footage_calibration import CalibratedFootage, FootageSettings
+    from flows.session import Session
+
+BOARD_FILE = "board.toml"
+
+
+@dataclass(frozen=True)
+class CalibrationJob:
+    """What `mocap calibrate` was given.
+
+    Attributes
+    ----------
+    folder : Path
+    board : Path
+    output : Path
+        Rig TOML to write.
+    intrinsics : Path or None
+        A calibration whose intrinsics are a weak prior.
+    plots : Path or None
+        Folder for pictures.
+    floor_frame : int
+        Frame in which the board lies on the floor; -1: none.
+    world_points : Path or None
+        Measured scene points, see `calibration.scene_points`.
+    intrinsics_only : bool
+    max_frames : int
+        Frames searched per camera.
+    """
+
+    folder: Path
+    board: Path
+    output: Path
+    intrinsics: Path | None = None
+    plots: Path | None = None
+    floor_frame: int = -1
+    world_points: Path | None = None
+    intrinsics_only: bool = False
+    max_frames: int = 900
+
+
+def run_calibration(job: CalibrationJob) -> CalibratedFootage:
+    """Calibrate, and write rig and pictures.
+
+    Raises
+    ------
+    CalibrationError
+        Footage, board or intrinsics that do not do; nothing is written then.
+    StorageError
+        The results cannot be written.
+    """
+    from calibration.collect import CollectSettings
+    from calibration.footage_calibration import FootageSettings, calibrate_footage
+    from calibration.formats import read_rig, write_rig_toml
+    from calibration.targets import read_board
+
+    if job.output.suffix.lower() != ".toml":
+        raise CalibrationError(
+            "a rig file is TOML", expected="--output RIG.toml", found=job.output.name,
+            hint="other formats: mocap convert-calibration RIG.toml OUT --to FORMAT",
+        )  # fmt: skip
+    board = read_board(job.board)
+    settings = FootageSettings(
+        floor_frame=job.floor_frame,
+        intrinsics_only=job.intrinsics_only,
+        collect=CollectSettings(max_frames=job.max_frames),
+    )
+    known = read_rig(job.intrinsics) if job.intrinsics else None
+    result = calibrate_footage(job.folder, board, settings, known)
+    if job.world_points is not None:
+        from calibration.scene_points import place_in_scene
+
+        result = place_in_scene(result, job.world_points)
+    with atomic_path(job.output) as temporary:
+        write_rig_toml(result.rig, temporary)
+    if job.plots is not None:
+        from calibration.plots import draw_calibration
+        from mocap.storage.atomic import write_bytes
+
+        for name, picture in draw_calibration(result).items():
+            write_bytes(job.plots / name, picture)
+    return result
+
+
+def board_of(session: Session) -> Path | None:
+    """The board definition where the session is calibrated from footage, else None.
+
+    Raises
+    ------
+    CalibrationError
+        A folder without board.toml, and none named in session.toml.
+    """
+    table: SessionTable = session.config.session
+    folder = session.resolve(table.calibration)
+    if not folder.is_dir():
+        return None
+    board = session.resolve(table.board) if table.board else folder / BOARD_FILE
+    if not board.is_file():
+        raise CalibrationError(
+            "the calibration footage has no board definition", expected=str(board), found="no such file",
+            where=str(session.settings_file), hint='write one, or set board = "FILE" in [session]',
+        )  # fmt: skip
+    return board
+
+
+def session_inputs(session: Session) -> dict[str, Path]:
+    """Every file that a calibration from footage depends on, by the name under which it is remembered."""
+    board = board_of(session)
+    if board is None:
+        return {"file calibration": session.resolve(session.config.session.calibration)}
+    folder = session.resolve(session.config.session.calibration)
+    return {"file board": board, **{f"file {p.relative_to(folder)}": p for p in footage_files(folder)}}
+
+
+def footage_files(folder: Path) -> list[Path]:
+    """The files of a folder of footage that a calibration reads, sorted; nothing is opened."""
+    from calibration.footage import IMAGE_SUFFIXES, OFFSETS, TIMESTAMPS, VIDEO_SUFFIXES
+
+    kinds = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".npz"}
+    return sorted(
+        p for p in folder.rglob("*")
+        if p.is_file() and (p.suffix.lower() in kinds or p.name in (TIMESTAMPS, OFFSETS)) and not p.name.startswith(".")
+    )  # fmt: skip
+
+
+def calibrate_session(session: Session) -> tuple[CameraRig, str]:
+    """The rig of the session's calibration footage, and its report (JSON).
+
+    Raises
+    ------
+    CalibrationError
+        As `calibration.footage_calibration.calibrate_footage`; or footage that gives intrinsics alone.
+    """
+    from calibration.footage_calibration import calibrate_footage
+    from calibration.targets import read_board
+
+    board = board_of(session)
+    folder = session.resolve(session.config.session.calibration)
+    if board is None:
+        raise CalibrationError("the calibration is a file, not footage", where=str(folder))
+    result = calibrate_footage(folder, read_board(board), footage_settings(session.config.settings.calibrate))
+    if not result.report.poses:
+        raise CalibrationError(
+            "this footage gives intrinsics alone, not where the cameras stand", where=str(folder),
+            expected="frames in which several cameras see the board at the same time",
+            hint="add them, e.g. in extrinsics/, or rename the folder if `intrinsics` says it wrongly",
+        )  # fmt: skip
+    return result.rig, result.report.to_json()
+
+
+def footage_settings(settings: CalibrateSettings) -> FootageSettings:
+    """The settings of session.toml as those of the library."""
+    from calibration.collect import CollectSettings
+    from calibration.footage_calibration import FootageSettings
+
+    return FootageSettings(floor_frame=settings.floor_frame, collect=CollectSettings(max_frames=settings.max_frames))
