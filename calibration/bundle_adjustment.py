@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.normal_equations import NormalEquations, residuals
-from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, RigState
+from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, TIME_OFFSET, RigState
 from calibration.robust import NoiseMixture
 from calibration.view_table import ViewTable
 
@@ -35,6 +35,8 @@ class Problem:
         Of the intrinsics: what they should be near, and 1 / standard deviation^2 (0: no opinion).
     area : float
         Of the images, px^2.
+    time_std : float
+        Of time offsets that nothing is known of (s), so that a target at rest does no harm.
     """
 
     views: ViewTable
@@ -43,10 +45,12 @@ class Problem:
     prior_mean: Array
     prior_information: Array
     area: float
+    time_std: float = np.inf
 
     def prior_cost(self, state: RigState) -> float:
         """Half the squared deviation from the prior."""
-        return float(0.5 * (self.prior_information * (state.intrinsics - self.prior_mean) ** 2).sum())
+        lens = (self.prior_information * (state.intrinsics - self.prior_mean) ** 2).sum()
+        return float(0.5 * lens + 0.5 * (state.offset**2).sum() / self.time_std**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +101,8 @@ def _with_priors(problem: Problem, equations: NormalEquations, state: RigState) 
     i = np.arange(INTRINSICS)
     U[:, i, i] += problem.prior_information
     u[:, :INTRINSICS] += problem.prior_information * (problem.prior_mean - state.intrinsics)
+    U[:, TIME_OFFSET, TIME_OFFSET] += 1 / problem.time_std**2
+    u[:, TIME_OFFSET] -= state.offset / problem.time_std**2
     V = equations.V
     spread = problem.points - problem.points.mean(0)
     _, size, axes = np.linalg.svd(spread, full_matrices=False)

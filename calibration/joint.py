@@ -16,13 +16,15 @@ from calibration.bundle_adjustment import (
     linearise,
 )
 from calibration.camera import Camera, CameraRig, Lens
+from calibration.errors import CalibrationError
 from calibration.lens_selection import coefficients, supported
 from calibration.normal_equations import residuals
 from calibration.observations import TargetObservations
 from calibration.rig_state import CAMERA_BLOCK, INTRINSICS, TIME_OFFSET
-from calibration.settings import CalibrationSettings, Distortion
+from calibration.settings import CalibrationSettings, Distortion, TimeOffsets
 from calibration.solution import CalibrationSolution
 from calibration.start_values import start_values
+from calibration.time_offsets import Timing, find_time_offsets
 from calibration.view_table import ViewTable
 
 Array = NDArray[np.float64]
@@ -69,9 +71,26 @@ def calibrate_cameras(
     problem, state = start_values(observations, views, settings, known or {})
     result = adjust(problem, state, iterations=30, tolerance=1e-5)
     problem, result = _without_wrong_views(problem, result)
+    timing = None
+    if settings.estimate_time_offsets is not TimeOffsets.OFF and len(observations.cameras) > 1:
+        timing = find_time_offsets(problem, result, observations.times)
+    if settings.estimate_time_offsets is TimeOffsets.ON:
+        problem, result = _on_common_time(timing)
     problem, result = _choose_lens(problem, result, settings)
     result = adjust(problem, result.state)
-    return _solution(observations, views, problem, result)
+    return _solution(observations, views, problem, result, timing)
+
+
+def _on_common_time(timing: Timing | None) -> tuple[Problem, Adjusted]:
+    if timing is None:
+        raise CalibrationError(
+            "time offsets cannot be estimated",
+            expected="consecutive frames of a target in motion, seen by two or more cameras",
+            found="too few views with neighbours in time",
+            where="calibration",
+            hint="use consecutive frames, or set estimate_time_offsets to off",
+        )
+    return timing.problem, timing.result
 
 
 def _limited(observations: TargetObservations, most: int) -> TargetObservations:
@@ -125,7 +144,9 @@ def _choose_lens(problem: Problem, result: Adjusted, settings: CalibrationSettin
     return replace(problem, free=free), replace(fitted, state=replace(fitted.state, intrinsics=intrinsics))
 
 
-def _solution(o: TargetObservations, views: ViewTable, problem: Problem, result: Adjusted) -> CalibrationSolution:
+def _solution(
+    o: TargetObservations, views: ViewTable, problem: Problem, result: Adjusted, timing: Timing | None
+) -> CalibrationSolution:
     state, C = result.state, len(o.cameras)
     covariance, chosen = _camera_covariance(problem, result)
     camera, index = np.divmod(chosen, CAMERA_BLOCK)
@@ -134,7 +155,7 @@ def _solution(o: TargetObservations, views: ViewTable, problem: Problem, result:
     for c in range(C):
         mine = np.flatnonzero(camera == c)
         blocks[c][np.ix_(index[mine], index[mine])] = covariance[np.ix_(mine, mine)]
-    offset_std = np.where(timed.any(), np.sqrt(blocks[:, TIME_OFFSET, TIME_OFFSET]), np.nan)
+    offset, offset_std = (np.zeros(C), np.full(C, np.nan)) if timing is None else _offsets(timing)
     cameras = tuple(
         Camera(
             o.cameras[c], o.sizes[c], state.K[c], state.intrinsics[c, 4:], state.R[c], state.t[c],
@@ -145,9 +166,9 @@ def _solution(o: TargetObservations, views: ViewTable, problem: Problem, result:
     solved = np.zeros(len(o.times), bool)
     solved[problem.views.pose] = True
     residual = np.full((len(o), 2), np.nan)
-    shown = views.select(solved[views.pose])
-    r = residuals(shown, state, o.points)
-    residual[shown.row[shown.seen]] = r[shown.seen]
+    # Views left out, then those used: these may have been moved to the pose of their true time.
+    for shown in (views.select(solved[views.pose]), problem.views):
+        residual[shown.row[shown.seen]] = residuals(shown, state, o.points)[shown.seen]
     inlier = np.zeros(len(o), bool)
     used = problem.views.seen
     inlier[problem.views.row[used]] = result.inlier[used] > 0.5
@@ -163,13 +184,23 @@ def _solution(o: TargetObservations, views: ViewTable, problem: Problem, result:
         covariance=covariance[np.ix_(keep, keep)],
         parameter_camera=camera[keep],
         parameter_index=index[keep],
-        time_offset_s=state.offset,
+        time_offset_s=offset,
         time_offset_std_s=offset_std,
         rig_from_target=(vectors, target_translation),
         residual=residual,
         inlier=inlier,
         sigma_px=sigma,
     )
+
+
+def _offsets(timing: Timing) -> tuple[Array, Array]:
+    """Time offsets and their standard deviations [C], s; of cameras without an estimate 0 and NaN."""
+    covariance, chosen = _camera_covariance(timing.problem, timing.result)
+    camera, index = np.divmod(chosen, CAMERA_BLOCK)
+    std = np.where(timing.free, 0.0, np.nan)
+    timed = index == TIME_OFFSET
+    std[camera[timed]] = np.sqrt(np.diag(covariance)[timed])
+    return np.where(timing.free, timing.offset, 0.0), std
 
 
 def _robust_sigma(residual: Array) -> float:

@@ -25,7 +25,13 @@ class Distortion(enum.StrEnum):
 
 
 class TimeOffsets(enum.StrEnum):
-    """Whether a time offset per camera is estimated; AUTO: where the footage shows one clearly."""
+    """Whether a time offset per camera is estimated, and what for.
+
+    AUTO: offsets are found and reported where the target moves in consecutive frames; the cameras are
+    those that fit the frames as they come, taken to be simultaneous, as triangulation will take them.
+    ON: the cameras are those that fit the true times; for frames that are put on common time afterwards.
+    OFF: no offsets.
+    """
 
     AUTO = "auto"
     ON = "on"
