@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.command()(verify)
     app.command()(provenance)
     app.command()(batch)
+    app.command()(deploy)
 
 
 def print_preview(session: Path, options: RunOptions, assignments: list[Assignment]) -> None:
@@ -116,3 +117,25 @@ def batch(
     typer.echo(f"{count - failed} of {count} sessions are up to date")
     if failed:
         raise typer.Exit(1)
+
+
+def deploy(
+    pool: Annotated[str, typer.Option(help="Work pool; made when there is none of this name.")] = "mocap",
+    name: Annotated[str, typer.Option(help="Name of the deployment.")] = "studio",
+) -> None:
+    """Let a Prefect server run sessions on workers: needs PREFECT_API_URL."""
+    import os
+
+    from flows.prefect_server import user_api
+
+    with user_api():
+        from flows.deployment import FLOW_NAME
+        from flows.deployment import deploy as register
+
+        register(pool, name)
+    url = os.environ["PREFECT_API_URL"]
+    typer.echo(f"{FLOW_NAME}/{name} is deployed to {url}")
+    typer.echo(f"next: PREFECT_API_URL={url} prefect worker start --pool {pool}")
+    typer.echo(
+        f"then: PREFECT_API_URL={url} prefect deployment run '{FLOW_NAME}/{name}' --param session=/path/to/SESSION"
+    )

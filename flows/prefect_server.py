@@ -24,7 +24,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from mocap.errors import DependencyError
+from mocap.errors import DependencyError, SettingsError
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +84,26 @@ def prefect_api(
         if results is not None:
             os.environ.pop("PREFECT_LOCAL_STORAGE_PATH", None)
             shutil.rmtree(results, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def user_api() -> Iterator[None]:
+    """The Prefect server that the user names, for what makes no sense on a private one.
+
+    Raises
+    ------
+    SettingsError
+        PREFECT_API_URL is not set.
+    DependencyError
+        The server does not answer.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise SettingsError(
+            "no Prefect server is named", expected="PREFECT_API_URL=http://HOST:4200/api", found="it is not set",
+            hint="start one with `prefect server start`",
+        )  # fmt: skip
+    with prefect_api(Path.cwd()):
+        yield
 
 
 def check_api(url: str) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +20,15 @@ from mocap.synthetic.motion import procedural_motion, truth_positions
 from mocap.synthetic.noise import NoiseSettings, observe
 from mocap.synthetic.rig import ring_rig
 from mocap.video import write_video
+
+SERVER = """
+import os, sys
+from pathlib import Path
+from flows.prefect_server import prefect_api
+with prefect_api(Path(sys.argv[1])):
+    print(os.environ["PREFECT_API_URL"], flush=True)
+    sys.stdin.read()
+"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,22 @@ def blank_videos(tmp_path: Path) -> Path:
         write_video(tmp_path / "videos" / f"{name}.mp4", (noise for _ in range(60)), 30.0, (320, 320))
     initialise(NewSession(tmp_path / "S", [tmp_path / "videos"], None, tmp_path / "rig.toml", None))
     return tmp_path / "S"
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server for many runs, as a studio has it: starting one takes longer than a short run."""
+    variables = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
+    home = tmp_path_factory.mktemp("api")
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(home)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables,
+    ) as server:  # fmt: skip
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        assert server.stdin is not None
+        server.stdin.close()
+        server.wait(timeout=240)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,15 +75,6 @@ mocap.matching.match_people = lambda *_: time.sleep(100_000)
 from flows.cli import main
 sys.argv = ["mocap", "run", sys.argv[1]]
 main()
-"""
-
-SERVER = """
-import os, sys
-from pathlib import Path
-from flows.prefect_server import prefect_api
-with prefect_api(Path(sys.argv[1])):
-    print(os.environ["PREFECT_API_URL"], flush=True)
-    sys.stdin.read()
 """
 
 
@@ -192,21 +182,6 @@ def gone_within(root: Path, seconds: float) -> bool:
             return False
         time.sleep(0.1)
     return True
-
-
-@pytest.fixture(scope="module")
-def api(tmp_path_factory) -> Iterator[str]:
-    """A Prefect server for many runs, as a studio has it: starting one takes longer than a short run."""
-    variables = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
-    home = tmp_path_factory.mktemp("api")
-    with subprocess.Popen(
-        program(home, code=SERVER), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
-    ) as server:
-        assert server.stdout is not None
-        yield server.stdout.readline().strip()
-        assert server.stdin is not None
-        server.stdin.close()
-        server.wait(timeout=240)
 
 
 @pytest.fixture(scope="module")
