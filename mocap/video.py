@@ -1,13 +1,12 @@
 """Video files in and out: what they hold, their frames in batches, and writing one.
 
-This is the one place that decodes video (OpenCV's FFmpeg). Frames are uint8 BGR [H, W, 3], turned
-upright as the file's rotation metadata asks.
+Frames are uint8 BGR [H, W, 3], turned upright as the file's rotation metadata asks. FFmpeg decodes
+them (through PyAV, which unlike OpenCV says which frame is damaged and when each was taken).
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import queue
 import threading
@@ -15,16 +14,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Before FFmpeg starts: damaged files are reported by one VideoError, not by its stderr.
+# Before OpenCV's own FFmpeg, which writes videos, starts: no chatter on stderr.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2
 import numpy as np
+from av.error import FFmpegError
 from numpy.typing import NDArray
 
 from mocap.errors import VideoError
-from mocap.video_container import Container, inspect
+from mocap.video_decoding import COPY_AGAIN, Opened, frame_batches, open_video
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +42,19 @@ class VideoInfo:
     width, height : int
         Size of the decoded frames, px, after rotation metadata.
     fps : float
-        Frames per second.
+        Frame numbers per second: frame k was taken k / fps after the first.
     n_frames : int
-        Frames the file promises; counted by decoding its end where the container only estimates.
+        Frame numbers, those included that no frame was stored for.
     codec : str
-        FourCC, e.g. "h264", "avc1".
+        E.g. "h264", "vp9".
+    variable_rate : bool
+        The stored frames do not come evenly; each is numbered by its own timestamp.
+    dropped : int
+        Frame numbers that no stored frame belongs to.
+    surplus : int
+        Stored frames left out because another is nearer to their frame number's time.
+    deviation_s : float
+        Largest distance of a timestamp from that of its frame number, seconds.
     """
 
     path: Path
@@ -55,41 +63,78 @@ class VideoInfo:
     fps: float
     n_frames: int
     codec: str
+    variable_rate: bool = False
+    dropped: int = 0
+    surplus: int = 0
+    deviation_s: float = 0.0
+
+    @property
+    def timing_note(self) -> str:
+        """One sentence on how uneven frame times are dealt with; empty when they are even."""
+        if not self.variable_rate:
+            return ""
+        return (
+            f"uneven frame times (variable frame rate or dropped frames): frames are numbered by their timestamps at "
+            f"{self.fps:.6g} per second; {self.dropped} of {self.n_frames} numbers have no frame, {self.surplus} "
+            f"frames are left out, timestamps are up to {1e3 * self.deviation_s:.1f} ms off"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBatch:
+    """Consecutive frames of a video.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first.
+    frames : uint8 [n, H, W, 3]
+        BGR. Where not intact: what could be decoded, else black.
+    intact : bool [n]
+        False where the video has no frame, or a damaged one.
+    """
+
+    first: int
+    frames: NDArray[np.uint8]
+    intact: NDArray[np.bool_]
 
 
 def probe(path: Path | str) -> VideoInfo:
-    """What a video holds, in milliseconds.
+    """What a video holds; no frame but the first is decoded.
 
     Raises
     ------
     VideoError
         No such file, not a video, an unfinished recording (no index), cut off, no frames or no frame rate.
     """
-    path = Path(path)
-    container = inspect(path)
-    capture = _open(path, container)
-    try:
-        first_ok, first = capture.read()
-        if not first_ok:
-            raise VideoError("the video has no frame that can be decoded", where=str(path), hint=_COPY_AGAIN)
-        height, width = first.shape[:2]
-        fps = float(capture.get(cv2.CAP_PROP_FPS))
-        if not (math.isfinite(fps) and 0 < fps <= 10000):
-            raise VideoError("the video has no usable frame rate", found=f"{fps}", where=str(path), hint=_REENCODE)
-        promised = max(int(capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-        if container is Container.TRUNCATED:
-            raise _truncated(path, promised, _count(path))
-        n_frames = promised if container is Container.EXACT else _count_end(capture, promised)
-        code = int(capture.get(cv2.CAP_PROP_FOURCC))
-    finally:
-        capture.release()
-    codec = "".join(chr(code >> shift & 0xFF) for shift in (0, 8, 16, 24)).strip("\0 ")
-    return VideoInfo(path, width, height, fps, n_frames, codec)
+    return _info(open_video(Path(path)))
+
+
+def _info(opened: Opened) -> VideoInfo:
+    timing = opened.timing
+    return VideoInfo(
+        opened.path, opened.width, opened.height, timing.fps, timing.n_frames, opened.codec, not timing.even,
+        timing.dropped, timing.surplus, timing.deviation_s,
+    )  # fmt: skip
 
 
 def read_frames(
     path: Path | str, start: int = 0, stop: int | None = None, batch: int = 8
 ) -> Iterator[NDArray[np.uint8]]:
+    """Frames [start, stop) of a video in batches, decoded on a thread ahead of the consumer.
+
+    As `read_batches`, without saying which frames are intact.
+
+    Yields
+    ------
+    uint8 [n, H, W, 3]
+        BGR, n <= batch. The caller owns the array. Frames that cannot be decoded are black.
+    """
+    for part in read_batches(path, start, stop, batch):
+        yield part.frames
+
+
+def read_batches(path: Path | str, start: int = 0, stop: int | None = None, batch: int = 8) -> Iterator[FrameBatch]:
     """Frames [start, stop) of a video in batches, decoded on a thread ahead of the consumer.
 
     Parameters
@@ -102,37 +147,67 @@ def read_frames(
 
     Yields
     ------
-    uint8 [n, H, W, 3]
-        BGR, n <= batch. The caller owns the array.
+    FrameBatch
+        The caller owns the arrays. Damaged frames are logged in one warning when all have been read.
 
     Raises
     ------
     VideoError
-        As `probe`; or fewer frames could be decoded than the file promises; or a range outside the video.
+        As `probe`; or more than half of the frames cannot be decoded; or a range outside the video.
     """
-    info = probe(path)
-    stop = info.n_frames if stop is None else stop
-    if not 0 <= start <= stop <= info.n_frames or batch < 1:
+    opened = open_video(Path(path))
+    n_frames = opened.timing.n_frames
+    stop = n_frames if stop is None else stop
+    if not 0 <= start <= stop <= n_frames or batch < 1:
         raise VideoError(
-            "frames asked for that the video does not have", expected=f"a range within 0..{info.n_frames}",
+            "frames asked for that the video does not have", expected=f"a range within 0..{n_frames}",
             found=f"{start}..{stop} in batches of {batch}", where=str(path),
         )  # fmt: skip
-    results: queue.Queue[NDArray[np.uint8] | BaseException | None] = queue.Queue(_QUEUE_BATCHES)
+    results: queue.Queue[FrameBatch | BaseException | None] = queue.Queue(_QUEUE_BATCHES)
     stopped = threading.Event()
     worker = threading.Thread(
-        target=_decode, args=(info, start, stop, batch, results, stopped), name="decode", daemon=True
+        target=_decode, args=(opened, start, stop, batch, results, stopped), name="decode", daemon=True
     )
     worker.start()
+    damaged: list[int] = []
     try:
         while (item := results.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
+            damaged += [int(k) for k in item.first + np.flatnonzero(~item.intact)]
             yield item
     finally:
         stopped.set()
         while worker.is_alive():  # the decoder may wait for room in the queue
             _drain(results)
             worker.join(0.01)
+    _report(opened, damaged, start, stop)
+
+
+def _report(opened: Opened, damaged: list[int], start: int, stop: int) -> None:
+    """Say which frames are missing; refuse a range that mostly is."""
+    stored = set(opened.timing.numbers.tolist())
+    broken = [k for k in damaged if k in stored]
+    if 2 * len(broken) > stop - start:
+        raise VideoError(
+            "the video is cut off or damaged", expected=f"{stop - start} frames, as its header says",
+            found=f"{stop - start - len(broken)} decodable frames", where=f"{opened.path}, frames {start}..{stop - 1}",
+            hint=COPY_AGAIN,
+        )  # fmt: skip
+    if broken:
+        log.warning("%s: %d damaged frames are skipped: %s", opened.path, len(broken), spans(broken))
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Increasing frame numbers as text: "3, 7-9, 12"; at most eight spans."""
+    runs: list[list[int]] = []
+    for k in numbers:
+        if runs and k == runs[-1][1] + 1:
+            runs[-1][1] = k
+        else:
+            runs.append([k, k])
+    text = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs[:8])
+    return text + (f" and {len(runs) - 8} more spans" if len(runs) > 8 else "")
 
 
 def write_video(path: Path | str, frames: Iterable[NDArray[np.uint8]], fps: float, size: tuple[int, int]) -> int:
@@ -190,105 +265,28 @@ def write_video(path: Path | str, frames: Iterable[NDArray[np.uint8]], fps: floa
     return written
 
 
-_COPY_AGAIN = "copy the file from the camera again, or take this camera out of the session"
-_REENCODE = "re-encode it, e.g. ffmpeg -i IN -c:v libx264 OUT.mp4"
-
-
 def _quiet() -> None:
     # The environment variable comes too late where something else has imported cv2 first.
     if hasattr(cv2, "setLogLevel"):
         cv2.setLogLevel(0)
 
 
-def _open(path: Path, container: Container) -> cv2.VideoCapture:
-    _quiet()
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    if capture.isOpened():
-        return capture
-    capture.release()
-    if container is Container.NO_INDEX:
-        raise VideoError(
-            "the video has no index (moov): the recording was not finished or the copy is cut off",
-            where=str(path),
-            hint=_COPY_AGAIN,
-        )
-    raise VideoError("not a video that can be decoded", where=str(path), hint=_REENCODE)
-
-
-def _truncated(path: Path, expected: int, found: int) -> VideoError:
-    return VideoError(
-        "the video is cut off", expected=f"{expected} frames, as its header says", found=f"{found} decodable frames",
-        where=str(path), hint=_COPY_AGAIN,
-    )  # fmt: skip
-
-
-def _count(path: Path) -> int:
-    """Frames that decode, counted."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    count = 0
-    while capture.grab():
-        count += 1
-    capture.release()
-    return count
-
-
-def _count_end(capture: cv2.VideoCapture, promised: int) -> int:
-    """Frame count of a container that only estimates it: go near the end and see where it is."""
-    at = 1
-    if promised > 2:
-        capture.set(cv2.CAP_PROP_POS_FRAMES, max(promised - 3, 1))
-        at = max(int(capture.get(cv2.CAP_PROP_POS_FRAMES)), 1)
-    while capture.grab():
-        at += 1
-    return at
-
-
 def _decode(
-    info: VideoInfo, start: int, stop: int, batch: int,
-    results: queue.Queue[NDArray[np.uint8] | BaseException | None], stopped: threading.Event,
+    opened: Opened, start: int, stop: int, batch: int,
+    results: queue.Queue[FrameBatch | BaseException | None], stopped: threading.Event,
 ) -> None:  # fmt: skip
     """Thread body: put batches, then None, or the error that ended it."""
-    capture = cv2.VideoCapture(str(info.path), cv2.CAP_FFMPEG)
     try:
-        if start:
-            _seek(capture, info, start)
-        for first in range(start, stop, batch):
-            frames = np.empty((min(batch, stop - first), info.height, info.width, 3), np.uint8)
-            for k, frame in enumerate(frames):
-                ok, image = capture.read(frame)
-                if not ok:
-                    raise _truncated(info.path, info.n_frames, first + k)
-                if image.shape != frame.shape:
-                    raise VideoError(
-                        "the frame size changes within the video", expected=f"{frame.shape[1]}x{frame.shape[0]}",
-                        found=f"{image.shape[1]}x{image.shape[0]}", where=f"{info.path}, frame {first + k}",
-                        hint=_REENCODE,
-                    )  # fmt: skip
-                if image is not frame and not np.shares_memory(image, frame):
-                    frame[...] = image
+        for first, frames, intact in frame_batches(opened, start, stop, batch):
             if stopped.is_set():
                 return
-            results.put(frames)
+            results.put(FrameBatch(first, frames, intact))
         results.put(None)
-    except (VideoError, cv2.error, MemoryError) as error:
+    except (VideoError, FFmpegError, OSError, MemoryError) as error:
         results.put(error)
-    finally:
-        capture.release()
 
 
-def _seek(capture: cv2.VideoCapture, info: VideoInfo, start: int) -> None:
-    """Go to a frame; by decoding from the beginning where the file's own seeking is not exact."""
-    capture.set(cv2.CAP_PROP_POS_FRAMES, start)
-    if round(capture.get(cv2.CAP_PROP_POS_FRAMES)) == start:
-        return
-    log.info("%s: seeking is not exact, decoding from the first frame", info.path)
-    capture.open(str(info.path), cv2.CAP_FFMPEG)
-    for at in range(start):
-        if not capture.grab():
-            raise _truncated(info.path, info.n_frames, at)
-
-
-def _drain(results: queue.Queue[NDArray[np.uint8] | BaseException | None]) -> None:
+def _drain(results: queue.Queue[FrameBatch | BaseException | None]) -> None:
     try:
         while True:
             results.get_nowait()

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mocap.detection.detector import Detector, make_detector
+from mocap.detection.poses import People
 from mocap.detection.settings import DetectionSettings
 from mocap.errors import VideoError
 from mocap.types import Keypoints2D
-from mocap.video import probe, read_frames
+from mocap.video import FrameBatch, probe, read_batches
 
 if TYPE_CHECKING:
     import torch
@@ -52,11 +53,12 @@ def detect_video(
     -------
     Keypoints2D
         One view, with as many person slots as were needed (at least one, all NaN when nobody was found).
+        Frames that are damaged or missing in the video are NaN, and logged.
 
     Raises
     ------
     VideoError
-        The video is missing, damaged, or does not have these frames.
+        The video is missing, does not have these frames, or more than half of them are damaged.
     WeightsError
         The network's weights are missing and cannot be fetched.
     """
@@ -69,11 +71,13 @@ def detect_video(
         )
     detector = make_detector(settings, device) if detector is None else detector
     detector.start(info.fps)
+    if info.timing_note:
+        log.warning("%s: %s", path, info.timing_note)
     parts = []
-    for batch in read_frames(path, frames.start, frames.stop, settings.batch_frames):
-        parts.append(detector.detect(batch))
+    for batch in read_batches(path, frames.start, frames.stop, settings.batch_frames):
+        parts.append(_detect_intact(detector, batch, settings.max_people))
         if progress is not None:
-            progress(len(batch))
+            progress(len(batch.intact))
     keypoints = np.concatenate([p.keypoints for p in parts])
     people = _slots_used(keypoints)
     if not np.isfinite(keypoints).any():
@@ -87,6 +91,21 @@ def detect_video(
         joint_names=detector.skeleton.joints,
         fps=info.fps,
     )
+
+
+def _detect_intact(detector: Detector, batch: FrameBatch, slots: int) -> People:
+    """People in a batch; nobody in frames that are damaged or missing."""
+    if batch.intact.all():
+        return detector.detect(batch.frames)
+    n, joints = len(batch.intact), len(detector.skeleton.joints)
+    keypoints = np.full((n, slots, joints, 2), np.nan, np.float32)
+    confidence = np.zeros((n, slots, joints), np.float32)
+    uncertainty = np.full((n, slots, joints), np.nan, np.float32)
+    if batch.intact.any():
+        found = detector.detect(batch.frames[batch.intact])
+        keypoints[batch.intact], confidence[batch.intact] = found.keypoints, found.confidence
+        uncertainty[batch.intact] = found.uncertainty
+    return People(keypoints, confidence, uncertainty)
 
 
 def _slots_used(keypoints: np.ndarray) -> int:

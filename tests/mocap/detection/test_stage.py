@@ -139,3 +139,26 @@ def test_names_and_digest_need_no_weights(monkeypatch, tmp_path):
 def test_settings_out_of_range(wrong):
     with pytest.raises(SettingsError, match=r"detect\."):
         DetectionSettings(**wrong)
+
+
+def test_damaged_frames_are_missing_and_the_others_keep_their_numbers(capture, views, detector, tmp_path, caplog):
+    av = pytest.importorskip("av")
+    path = tmp_path / "cam01.mp4"
+    frames = np.concatenate(list(read_frames(sorted(capture.glob("*.mp4"))[0], 40, 52)))[:, ::2, ::2]
+    write_video(path, frames, 60, (frames.shape[2], frames.shape[1]))
+    with av.open(str(path)) as file:
+        packets = [(p.pos, p.size) for p in file.demux(file.streams.video[0]) if p.size]
+    data = bytearray(path.read_bytes())
+    at, size = packets[5]
+    data[at : at + size] = bytes(size)
+    path.write_bytes(bytes(data))
+    found = detect_video(path, SETTINGS, CPU, detector=detector)
+    assert found.frames.tolist() == list(range(12))
+    assert np.isnan(found.keypoints[0, 5]).all()
+    assert (found.confidence[0, 5] == 0).all()
+    others = np.delete(np.arange(12), 5)
+    assert np.isfinite(found.keypoints[0, others, 0]).all()
+    # Where the same person is in the undamaged footage.
+    shift = np.nanmedian(np.linalg.norm(2 * found.keypoints[0, others, 0] - views[0].keypoints[0, others, 0], axis=-1))
+    assert shift < 12
+    assert "1 damaged frames are skipped: 5" in caplog.text
