@@ -105,7 +105,7 @@ def _from_above(result: CalibratedFootage, solution: CalibrationSolution) -> Ima
     image: Image = np.full((_TOP_VIEW, _TOP_VIEW, 3), _PAPER, np.uint8)
     centres = result.rig.centres
     targets = _targets_in_world(result, solution)
-    points = np.concatenate([centres[:, :2], targets[:, :2], np.zeros((1, 2))])
+    points = np.concatenate([centres[:, :2], targets[:, :2], np.zeros((1, 2)), 0.1 * np.eye(2)])
     low, high = points.min(0), points.max(0)
     span = max(float((high - low).max()), 0.1)
     scale = (_TOP_VIEW - 2 * _MARGIN) / span
@@ -122,7 +122,7 @@ def _from_above(result: CalibratedFootage, solution: CalibrationSolution) -> Ima
             _line(image, place(a), place(b), _GRID)
     for p in targets:
         cv2.circle(image, _at(place(p)), 2, _COVERED, -1, cv2.LINE_AA)
-    reach = 0.12 * span
+    reach = 0.1 * span
     for camera, centre in zip(result.rig.cameras, centres, strict=True):
         _wedge(image, camera, centre, reach, place)
     for axis, name, colour in ((0, "x", _BAD), (1, "y", _GOOD)):

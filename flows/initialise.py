@@ -12,6 +12,7 @@ import tomlkit
 from calibration.camera import CameraRig
 from calibration.formats import FOLDER_FORMATS, detect_format, locate, read_rig
 from calibration.synchronisation import SynchronisationMethod, SynchronisationSettings
+from flows.calibration import BOARD_FILE, footage_files
 from flows.config import FORMAT_VERSION, CalibrateSettings, CameraEntry, parse_config
 from flows.footage import check_footage, probe_footage
 from flows.rig_fit import fit_rig_to_images
@@ -32,7 +33,8 @@ class NewSession:
         Files or folders; empty when `keypoints` is given.
     keypoints : Path or None
     calibration : Path or None
-        A file, or a folder that holds exactly one readable calibration.
+        A file, a folder that holds exactly one readable calibration, or a folder of calibration footage
+        with a board.toml.
     fps : float or None
         Replaces the videos' own.
     sync : str
@@ -67,11 +69,15 @@ def initialise(new: NewSession) -> list[CameraEntry]:
             expected="either --videos DIR|FILE... or --keypoints FILE.npz",
         )
     calibration = find_calibration(new)
-    rig = read_rig(calibration)
-    if new.keypoints is not None:
-        entries = _entries_from_keypoints(new.keypoints, rig)
+    if calibration.is_dir():
+        rig, calibrated = None, _filmed_cameras(calibration)
     else:
-        entries = _entries_from_videos(new, rig)
+        rig = read_rig(calibration)
+        calibrated = rig.names
+    if new.keypoints is not None:
+        entries = _entries_from_keypoints(new.keypoints, calibrated)
+    else:
+        entries = _entries_from_videos(new, rig, calibrated)
     text = _session_text(new, calibration, entries)
     parse_config(text)
     write_bytes(target, text.encode())
@@ -79,13 +85,15 @@ def initialise(new: NewSession) -> list[CameraEntry]:
 
 
 def find_calibration(new: NewSession) -> Path:
-    """The calibration file that was given, or the only one in the folder that was given."""
+    """The calibration file that was given, or the only one in the folder, or a folder of calibration footage."""
     given = new.calibration
     if given is None:
         raise CalibrationError(
             "no calibration was given", expected="--calibration FILE (rig TOML, Qualisys, ...: docs/formats.md)",
             hint="multi-camera reconstruction needs to know where the cameras stand",
         )  # fmt: skip
+    if (given / BOARD_FILE).is_file() and footage_files(given):
+        return given
     found = locate(given)
     rig_format = detect_format(found)
     if found.is_dir() or rig_format in FOLDER_FORMATS:
@@ -95,6 +103,18 @@ def find_calibration(new: NewSession) -> Path:
             hint=f"make one file of it first: mocap convert-calibration {given} rig.toml",
         )  # fmt: skip
     return found
+
+
+def _filmed_cameras(folder: Path) -> tuple[str, ...]:
+    """The cameras of calibration footage; CalibrationError when footage or board cannot be used."""
+    from calibration.footage import open_footage
+    from calibration.targets import TargetKind, read_board
+    from calibration.wand_tracks import find_tracks, read_tracks
+
+    board = read_board(folder / BOARD_FILE)
+    if board.kind is TargetKind.WAND:
+        return read_tracks(find_tracks(folder), board)[0].cameras
+    return open_footage(folder).cameras
 
 
 def find_videos(given: Sequence[Path]) -> dict[str, Path]:
@@ -119,33 +139,34 @@ def find_videos(given: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def pair_cameras(names: Sequence[str], rig: CameraRig) -> list[str]:
-    """The calibrated camera for each camera name: the same name, else the same number in it.
+def pair_cameras(names: Sequence[str], rig: CameraRig | Sequence[str]) -> list[str]:
+    """The calibrated camera (of a rig, or of names) for each camera name: the same name, else the same number in it.
 
     Raises
     ------
     CalibrationError
         A camera without calibration, or one that cannot be told apart.
     """
-    if all(n in rig.names for n in names):
+    calibrated = tuple(rig.names) if isinstance(rig, CameraRig) else tuple(rig)
+    if all(n in calibrated for n in names):
         return list(names)
     by_number: dict[int, list[str]] = {}
-    for name in rig.names:
+    for name in calibrated:
         by_number.setdefault(_number(name), []).append(name)
     paired, missing = [], []
     numbers = [_number(n) for n in names]
     for name, number in zip(names, numbers, strict=True):
-        candidates = [name] if name in rig.names else by_number.get(number, [])
+        candidates = [name] if name in calibrated else by_number.get(number, [])
         if len(candidates) == 1 and numbers.count(number) == 1 and number >= 0:
             paired.append(candidates[0])
-        elif name in rig.names:
+        elif name in calibrated:
             paired.append(name)
         else:
             missing.append(name)
     if missing or len(set(paired)) != len(paired):
         raise CalibrationError(
             f"no calibration for camera {', '.join(missing or names)}",
-            expected=f"cameras named as in the calibration: {', '.join(rig.names)}",
+            expected=f"cameras named as in the calibration: {', '.join(calibrated)}",
             found=f"cameras named {', '.join(names)}",
             hint="rename the videos, or leave out those that are not calibrated",
         )
@@ -157,20 +178,21 @@ def _number(name: str) -> int:
     return int(digits[-1]) if digits else -1
 
 
-def _entries_from_videos(new: NewSession, rig: CameraRig) -> list[CameraEntry]:
+def _entries_from_videos(new: NewSession, rig: CameraRig | None, calibrated: Sequence[str]) -> list[CameraEntry]:
     videos = find_videos(new.videos)
     footage = {name: probe_footage(path) for name, path in videos.items()}
     check_footage(footage, free_running=new.sync == SynchronisationMethod.MOTION)
     names = list(videos)
     entries = [
-        CameraEntry(name=name, calibration=calibrated, video=_stored_path(videos[name], new.root))
-        for name, calibrated in zip(names, pair_cameras(names, rig), strict=True)
+        CameraEntry(name=name, calibration=paired, video=_stored_path(videos[name], new.root))
+        for name, paired in zip(names, pair_cameras(names, calibrated), strict=True)
     ]
-    fit_rig_to_images(rig, entries, footage, CalibrateSettings().crop_tolerance_px)
+    if rig is not None:
+        fit_rig_to_images(rig, entries, footage, CalibrateSettings().crop_tolerance_px)
     return entries
 
 
-def _entries_from_keypoints(path: Path, rig: CameraRig) -> list[CameraEntry]:
+def _entries_from_keypoints(path: Path, calibrated: Sequence[str]) -> list[CameraEntry]:
     from mocap.interchange import read_keypoints
     from mocap.skeleton import identify
 
@@ -179,7 +201,7 @@ def _entries_from_keypoints(path: Path, rig: CameraRig) -> list[CameraEntry]:
     if not len(keypoints.frames):
         raise DataError("the keypoint file holds no frames", where=str(path))
     names = list(keypoints.cameras)
-    return [CameraEntry(name=n, calibration=c) for n, c in zip(names, pair_cameras(names, rig), strict=True)]
+    return [CameraEntry(name=n, calibration=c) for n, c in zip(names, pair_cameras(names, calibrated), strict=True)]
 
 
 def _stored_path(path: Path, root: Path) -> str:

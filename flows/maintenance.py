@@ -154,7 +154,9 @@ def verify(root: Path) -> Iterator[Finding]:
 
 def _inputs(session: Session) -> dict[str, Path]:
     table = session.config.session
-    found = {"calibration": session.resolve(table.calibration)}
+    from flows.calibration import session_inputs
+
+    found = {name.removeprefix("file "): path for name, path in session_inputs(session).items()}
     if table.keypoints:
         found["keypoints"] = session.resolve(table.keypoints)
     return {**found, **session.videos}
@@ -164,8 +166,8 @@ def _recorded(used: list[Reference], name: str) -> set[str]:
     """The digests that an input had when it was used."""
     digests = set()
     for i in (r.ingredients for r in used):
-        if i.stage == Stage.CALIBRATE and name == "calibration":
-            role = "file calibration"
+        if i.stage == Stage.CALIBRATE and f"file {name}" in i.inputs:
+            role = f"file {name}"
         elif i.stage == Stage.DETECT and name == (i.unit.rpartition("/")[0] or "keypoints"):
             role = "file video" if i.unit else "file keypoints"
         else:

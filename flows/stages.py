@@ -87,15 +87,19 @@ class Work:
 
 
 def calibrate_step(work: Work) -> Record:
-    """The calibration file as a rig that fits the session's videos."""
+    """The calibration file, or what calibration footage gives, as a rig that fits the session's videos."""
     from calibration.formats import read_rig
+    from flows.calibration import board_of, calibrate_session
     from flows.rig_fit import fit_rig_to_images
     from mocap.storage.rig_record import RigRecord
 
-    session = work.session
-    rig = read_rig(session.resolve(session.config.session.calibration))
+    session, quality = work.session, ""
+    if board_of(session) is None:
+        rig = read_rig(session.resolve(session.config.session.calibration))
+    else:
+        rig, quality = calibrate_session(session)
     tolerance = session.config.settings.calibrate.crop_tolerance_px
-    return RigRecord.of(fit_rig_to_images(rig, session.config.cameras, session.footage, tolerance))
+    return RigRecord.of(fit_rig_to_images(rig, session.config.cameras, session.footage, tolerance), quality)
 
 
 def synchronise_step(work: Work) -> Record:
@@ -234,7 +238,7 @@ class StageSpec:
 
 
 STAGES: dict[Stage, StageSpec] = {
-    Stage.CALIBRATE: StageSpec(2, (), calibrate_step),
+    Stage.CALIBRATE: StageSpec(3, (), calibrate_step),
     Stage.DETECT: StageSpec(2, (), detect_step),
     Stage.SYNCHRONISE: StageSpec(3, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(2, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
@@ -283,8 +287,11 @@ def ingredients(session: Session, stage: Stage, unit: str, references: Reference
     }
     weights: dict[str, str] = {}
     if stage is Stage.CALIBRATE:
-        path = session.resolve(session.config.session.calibration)
-        inputs["file calibration"] = session.digests.digest(path)
+        from flows.calibration import session_inputs
+
+        inputs |= {name: session.digests.digest(path) for name, path in session_inputs(session).items()}
+        if "file board" not in inputs:  # a calibration that is read, not made
+            settings.pop("floor_frame"), settings.pop("max_frames")
         settings["cameras"] = [[c.name, c.calibration] for c in session.config.cameras]
         settings["images"] = {name: [f.width, f.height, *f.bars] for name, f in session.footage.items()}
     elif stage is Stage.DETECT:

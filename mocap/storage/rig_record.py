@@ -14,7 +14,10 @@ from mocap.arrays import Record, array
 
 @dataclass(frozen=True, eq=False)
 class RigRecord(Record):
-    """A `CameraRig` as arrays; `covariance` is NaN where unknown."""
+    """A `CameraRig` as arrays; `covariance` is NaN where unknown.
+
+    `quality` is the report (JSON) of a calibration from footage, empty for one that was read from a file.
+    """
 
     LABELS: ClassVar[dict[str, str]] = {"cameras": "V"}
 
@@ -27,9 +30,10 @@ class RigRecord(Record):
     covariance: NDArray[np.float64] = array(f"V {CAMERA_PARAMETERS} {CAMERA_PARAMETERS}", "f8")
     cameras: tuple[str, ...] = ()
     world_source: str = ""
+    quality: str = ""
 
     @staticmethod
-    def of(rig: CameraRig) -> RigRecord:
+    def of(rig: CameraRig, quality: str = "") -> RigRecord:
         """The record of a rig."""
         unknown = np.full((len(rig), CAMERA_PARAMETERS, CAMERA_PARAMETERS), np.nan)
         return RigRecord(
@@ -42,6 +46,7 @@ class RigRecord(Record):
             covariance=unknown if rig.covariance is None else rig.covariance,
             cameras=rig.names,
             world_source=rig.world_source,
+            quality=quality,
         )
 
     def to_rig(self) -> CameraRig:
