@@ -21,13 +21,10 @@ _RELEASE = 1.5
 # Share of the time that a foot stands at least (stance takes 60 % of a walking cycle, 35 % of a running
 # one; Novacheck, Gait & Posture 7, 1998): the speed below which it moves that long is noise.
 _STANCE_SHARE = 0.2
-# Metres above the ground under it, to begin and to go on.
-_LOW, _LOW_RELEASE = 0.04, 0.08
-# The ground is where the point stands within this time, seconds before and after.
-_LOCAL_S = 1.0
-# Higher above the floor than this (m) a foot may just be held still: it must be slower still.
-_RAISED, _RAISED_SHARE = 0.12, 0.5
-_LEAST_S = 0.1
+# A point higher than this (m) above the lowest place where it is slow within a second may be on a step,
+# or be held still: it must be slower by a factor, and for longer.
+_LOCAL_S, _RAISED, _RAISED_SHARE = 1.0, 0.05, 0.5
+_LEAST_S, _RAISED_LEAST_S = 0.1, 0.3
 # Seconds from one contact of a point to its next.
 _ROOM_S = 0.15
 # A point that creeps stands for as long as it stays near one place: this many times as far as points
@@ -80,14 +77,14 @@ def find_contacts(places: Array, known: Mask, rate: float) -> list[Contact]:
     speed = _speed(places, rate)
     rest = np.quantile(speed[known], _STANCE_SHARE) if known.any() else 0.0
     slow = float(np.clip(_NOISE_FACTOR * rest, *_SLOW))
-    out = []
-    for point in (0, 1):
-        # Heels and toes lie at heights of their own above the sole.
-        standing = known[:, :, point] & (speed[:, :, point] < slow)
-        floor = float(np.quantile(places[:, :, point, 2][standing], 0.1)) if standing.any() else 0.0
-        for foot in (0, 1):
-            z, v = places[:, foot, point, 2], speed[:, foot, point]
-            out += _of_point(z, v, known[:, foot, point], slow, floor, rate, foot, point)
+    out = [
+        c
+        for foot in (0, 1)
+        for point in (0, 1)
+        for c in _of_point(
+            places[:, foot, point, 2], speed[:, foot, point], known[:, foot, point], slow, rate, foot, point
+        )
+    ]
     strays = [_stray(places[c.rows, c.foot, c.point]).max() for c in out]
     near = float(np.clip(_STRAY_FACTOR * np.median(strays), *_STRAY)) if strays else 0.0
     least = max(3, int(_LEAST_S * rate))
@@ -135,20 +132,18 @@ def _steady(places: Array, near: float, least: int) -> list[tuple[int, int]]:
     return [*rest[0], *own, *((b + x, b + y) for x, y in rest[1])]
 
 
-def _of_point(
-    z: Array, speed: Array, known: Mask, slow: float, floor: float, rate: float, foot: int, point: int
-) -> list[Contact]:
-    height = z - _ground(z, speed < slow, rate)
-    bound = np.where(z - floor > _RAISED, _RAISED_SHARE * slow, slow)
-    begins = known & (speed < bound) & (height < _LOW)
-    goes_on = known & (speed < _RELEASE * bound) & (height < _LOW_RELEASE)
+def _of_point(z: Array, speed: Array, known: Mask, slow: float, rate: float, foot: int, point: int) -> list[Contact]:
+    raised = z - _ground(z, speed < slow, rate) > _RAISED
+    bound = np.where(raised, _RAISED_SHARE * slow, slow)
+    begins, goes_on = known & (speed < bound), known & (speed < _RELEASE * bound)
     regions, count = label(goes_on)
     holds = np.zeros(count + 1, bool)
     holds[np.unique(regions[begins])] = True
     holds[0] = False
     edges = np.flatnonzero(np.diff(np.r_[0, holds[regions].astype(np.int8), 0]))
     spans = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
-    return [Contact(foot, point, a, b) for a, b in spans if b - a >= max(3, _LEAST_S * rate)]
+    least = [max(3.0, s * rate) for s in (_LEAST_S, _RAISED_LEAST_S)]
+    return [Contact(foot, point, a, b) for a, b in spans if b - a >= least[int(np.median(raised[a:b]))]]
 
 
 def _ground(z: Array, slow: Mask, rate: float) -> Array:

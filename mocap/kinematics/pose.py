@@ -183,6 +183,8 @@ class PoseSolver:
     def _put(self, bone: str, seen_world: Array, known: Mask, flags: NDArray[np.uint8]) -> None:
         b = NAMES.index(bone)
         parent = np.eye(3) if PARENTS[b] < 0 else self.world[PARENTS[b]]
+        # Points that coincide tell no direction.
+        known = known & (np.abs(np.linalg.det(np.nan_to_num(seen_world)) - 1) < 1e-3)
         clean = np.where(known[:, None, None], seen_world, np.eye(3))
         # Gaps are filled relative to the parent, so that an unseen hand goes with its arm.
         local = np.swapaxes(np.broadcast_to(parent, clean.shape), -1, -2) @ clean

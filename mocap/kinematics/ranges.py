@@ -57,8 +57,8 @@ JOINTS: dict[str, Joint] = {
     # takes half.
     "Neck": Joint(x=(-40, 40), y=(-35, 35), z=(-50, 50), usual=(25, 20, 20)),
     "Head": Joint(x=(-40, 40), y=(-35, 35), z=(-50, 50), usual=(25, 20, 20)),
-    # The outer end up by 30 degrees, forward and back by half of that.
-    "Shoulder": Joint(axes="yz", y=(-40, 15), z=(-25, 25), usual=(_UNTOLD, 5, 5)),
+    # The outer end up by 30 degrees, forward and back by half of that. The turn about itself shows nowhere.
+    "Shoulder": Joint(y=(-40, 15), z=(-25, 25), usual=(3, 5, 5)),
     # Outward turn 100, inward turn 67 with the arm held sideways, and up to twice that where it crosses the
     # chest; the swing is left free, as its range depends on itself.
     "Arm": Joint(x=(-100 - _SPREAD, 2 * 67), usual=(35, _UNTOLD, _UNTOLD)),
