@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mocap.filtering.settings import FilterMethod, FilterSettings
 
 if TYPE_CHECKING:
+    from mocap.filtering.fixed_lag import FixedLagSmoother, LiveFrame
     from mocap.filtering.stage import filter_trajectories
 
-__all__ = ["FilterMethod", "FilterSettings", "filter_trajectories"]
+__all__ = ["FilterMethod", "FilterSettings", "FixedLagSmoother", "LiveFrame", "filter_trajectories"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,4 +21,8 @@ def __getattr__(name: str) -> Any:
         from mocap.filtering.stage import filter_trajectories
 
         return filter_trajectories
+    if name in ("FixedLagSmoother", "LiveFrame"):
+        from mocap.filtering import fixed_lag
+
+        return getattr(fixed_lag, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

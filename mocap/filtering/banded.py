@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True, error_model="numpy")  # type: ignore[misc]
 def add_difference(band: Array, k: int, weight: float, coefficients: Array) -> None:
     """Add weight (c c^T at k) x I3 to a lower band."""
     for a in range(len(coefficients)):
@@ -19,7 +19,7 @@ def add_difference(band: Array, k: int, weight: float, coefficients: Array) -> N
                 band[3 * (k + a) + r, 3 * (a - b)] += value
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True, error_model="numpy")  # type: ignore[misc]
 def assemble(information: Array, weight: Array, coefficients: Array, band: Array) -> None:
     """Lower band of A = blockdiag(information) + sum_k weight_k (c c^T at k) x I3.
 
@@ -42,7 +42,7 @@ def assemble(information: Array, weight: Array, coefficients: Array, band: Array
         add_difference(band, k, weight[k], coefficients)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True, error_model="numpy")  # type: ignore[misc]
 def cholesky(band: Array) -> None:
     """In place, the lower band of A becomes that of L with A = L L^T."""
     n, width = band.shape
@@ -59,7 +59,7 @@ def cholesky(band: Array) -> None:
         band[i, 0] = np.sqrt(s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True, error_model="numpy")  # type: ignore[misc]
 def solve(band: Array, x: Array) -> None:
     """In place, the right-hand side x [n] becomes the solution of L L^T x = b."""
     n, width = band.shape
@@ -75,7 +75,7 @@ def solve(band: Array, x: Array) -> None:
         x[i] = s / band[i, 0]
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True, error_model="numpy")  # type: ignore[misc]
 def inverse_band(band: Array, out: Array) -> None:
     """The band of A^-1 from that of L: ``out[i, j]`` is A^-1[i, i - j].
 
@@ -83,13 +83,22 @@ def inverse_band(band: Array, out: Array) -> None:
     2007): only entries inside the band are needed, so the time is linear.
     """
     n, width = band.shape
+    share, total = np.empty(width), np.empty(width)
     for i in range(n - 1, -1, -1):
-        last = min(n - 1, i + width - 1)
-        for j in range(last, i - 1, -1):
-            s = 0.0
-            for k in range(i + 1, last + 1):
-                z = out[k, k - j] if k >= j else out[j, j - k]
-                s -= band[k, k - i] * z
-            if i == j:
-                s += 1 / band[i, 0]
-            out[j, j - i] = s / band[i, 0]
+        m = min(width - 1, n - 1 - i)
+        one = 1.0 / band[i, 0]
+        # Product of what is known of A^-1 with column i of L: every entry is read once for both sides.
+        for a in range(1, m + 1):
+            here = band[i + a, a] * one
+            share[a] = here
+            below = out[i + a, 0] * here
+            for b in range(1, a):
+                z = out[i + a, a - b]
+                below += z * share[b]
+                total[b] += z * here
+            total[a] = below
+        diagonal = one * one
+        for a in range(1, m + 1):
+            out[i + a, a] = -total[a]
+            diagonal += share[a] * total[a]
+        out[i, 0] = diagonal

@@ -22,7 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from mocap.filtering.map_smoother import State
+    from mocap.filtering.smoother_state import State
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -59,23 +59,29 @@ class _Message:
     precision: Array
 
 
-def hold_bones(state: State, bones: Ints, joints: int) -> None:
-    """Smooth every person again with the lengths of its bones held as constant as they are.
+def learn_trees(state: State, bones: Ints, joints: int) -> list[list[Bone]]:
+    """The bones of every person as the smoothed take shows them, in trees.
 
     Parameters
     ----------
     state : State
-        Smoothed and learnt; updated in place.
+        Smoothed and learnt.
     bones : int [B, 2]
         Pairs of a person's joints.
     joints : int
         Joints of a person; series are persons x joints.
     """
+    trees = []
     for first in range(0, len(state.x), joints):
         learnt = [learn_bone(state, first + a, first + b) for a, b in bones.tolist()]
-        found = sorted((b for b in learnt if b is not None), key=lambda b: b.spread / b.length)
-        for tree in _trees(found):
-            _propagate(state, tree)
+        trees += _trees(sorted((b for b in learnt if b is not None), key=lambda b: b.spread / b.length))
+    return trees
+
+
+def hold_bones(state: State, trees: list[list[Bone]]) -> None:
+    """Smooth again, in place, with the lengths of the bones held as constant as they are."""
+    for tree in trees:
+        _propagate(state, tree)
 
 
 def learn_bone(state: State, a: int, b: int) -> Bone | None:

@@ -1,4 +1,4 @@
-"""A recording's samples on an even time grid, and back."""
+"""A recording's samples on an even time grid, and back: whole, or a window of it at a time."""
 
 from __future__ import annotations
 
@@ -14,24 +14,57 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
-    """One continuous part of a recording, resampled to a constant step without inventing samples.
-
-    Series S are persons x joints. Grid steps N without a sample are gaps (NaN).
+class Part:
+    """One continuous part of a recording on an even time grid.
 
     Attributes
     ----------
-    rows : int [T']
-        Rows of the recording this part holds; `index` (int [T']) are their places on the grid.
+    start : int
+        Row of the recording that is the part's first.
+    index : int [T']
+        Place of each of its rows on the grid, from 0.
     rate : float
         Grid steps per second.
-    positions : float64 [N, S, 3] m
-    covariance : float64 [N, S, 3, 3] m2
-        NaN where unknown.
-    source : uint8 [N, S]
     """
 
-    rows: NDArray[np.int64]
+    start: int
+    index: NDArray[np.int64]
+    rate: float
+
+    @property
+    def length(self) -> int:
+        """Number of grid steps."""
+        return int(self.index[-1]) + 1
+
+
+@dataclass(frozen=True)
+class Window:
+    """Grid steps [start, stop) of a part, worked on with those of [low, high) around them."""
+
+    part: int
+    start: int
+    stop: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Grid steps [low, high) of a part, one person; steps N without a sample are gaps (NaN).
+
+    Attributes
+    ----------
+    rows : slice
+        Rows of the recording in it; `index` (int [T']) are their places on the grid.
+    rate : float
+        Grid steps per second.
+    positions : float64 [N, J, 3] m
+    covariance : float64 [N, J, 3, 3] m2
+        NaN where unknown.
+    source : uint8 [N, J]
+    """
+
+    rows: slice
     index: NDArray[np.int64]
     rate: float
     positions: Array
@@ -39,26 +72,69 @@ class Grid:
     source: NDArray[np.uint8]
 
 
-def grids(trajectories: Trajectories3D, max_gap_s: float) -> list[Grid]:
-    """The continuous parts of a recording (see `mocap.timeline.segments`), each on an even grid.
+def continuous_parts(frames: NDArray[np.int64], fps: float, max_gap_s: float) -> list[Part]:
+    """The continuous parts of a recording (see `mocap.timeline.segments`), each with an even grid.
 
     The step is the largest that meets every frame number, so that a recording of every second
     frame is one at half the rate rather than one that is half gaps.
     """
-    frames = trajectories.frames
-    parts = segments(frames, max_gap=int(max_gap_s * trajectories.fps + 1e-9))
-    return [_grid(trajectories, np.arange(s.start, s.stop)) for s in parts]
+    parts = []
+    for s in segments(frames, max_gap=int(max_gap_s * fps + 1e-9)):
+        numbers = frames[s]
+        step = int(np.gcd.reduce(np.diff(numbers))) if len(numbers) > 1 else 1
+        parts.append(Part(s.start, (numbers - numbers[0]) // step, fps / step))
+    return parts
 
 
-def _grid(trajectories: Trajectories3D, rows: NDArray[np.int64]) -> Grid:
-    frames = trajectories.frames[rows]
-    step = int(np.gcd.reduce(np.diff(frames))) if len(rows) > 1 else 1
-    index = (frames - frames[0]) // step
-    n, series = int(index[-1]) + 1, trajectories.positions.shape[1] * trajectories.positions.shape[2]
-    positions = np.full((n, series, 3), np.nan)
-    covariance = np.full((n, series, 3, 3), np.nan)
-    source = np.full((n, series), Source.MISSING, np.uint8)
-    positions[index] = trajectories.positions[rows].reshape(len(rows), series, 3)
-    covariance[index] = trajectories.covariance[rows].reshape(len(rows), series, 3, 3)
-    source[index] = trajectories.source[rows].reshape(len(rows), series)
-    return Grid(rows, index, trajectories.fps / step, positions, covariance, source)
+def windows(parts: list[Part], size: int, context_s: float) -> list[list[Window]]:
+    """All grid steps in batches of at most `size` steps (context not counted), in order.
+
+    What fits into one batch is one window per part without any context: there is nothing beyond.
+    """
+    batches: list[list[Window]] = [[]]
+    room = size
+    for k, part in enumerate(parts):
+        context = int(np.ceil(context_s * part.rate))
+        start = 0
+        while start < part.length:
+            if room == 0:
+                batches.append([])
+                room = size
+            stop = min(part.length, start + room)
+            batches[-1].append(Window(k, start, stop, max(0, start - context), min(part.length, stop + context)))
+            room -= stop - start
+            start = stop
+    return batches
+
+
+def cut(trajectories: Trajectories3D, part: Part, window: Window, person: int) -> Grid:
+    """One person's samples in a window and its context."""
+    first, last = np.searchsorted(part.index, (window.low, window.high))
+    rows = slice(part.start + int(first), part.start + int(last))
+    index = part.index[first:last] - window.low
+    n, joints = window.high - window.low, trajectories.positions.shape[2]
+    positions = np.full((n, joints, 3), np.nan)
+    covariance = np.full((n, joints, 3, 3), np.nan)
+    source = np.full((n, joints), Source.MISSING, np.uint8)
+    positions[index] = trajectories.positions[rows, person]
+    covariance[index] = trajectories.covariance[rows, person]
+    source[index] = trajectories.source[rows, person]
+    return Grid(rows, index, part.rate, positions, covariance, source)
+
+
+def acceleration_square(trajectories: Trajectories3D, parts: list[Part], person: int, chunk: int) -> Array:
+    """Mean square [J] of one person's second difference per axis, m2 per grid step^4; of seen samples only."""
+    joints = trajectories.positions.shape[2]
+    total, count = np.zeros(joints), np.zeros(joints)
+    for part in parts:
+        for first in range(0, len(part.index), chunk):
+            index = part.index[first : first + chunk + 2]
+            x = trajectories.positions[part.start + first : part.start + first + len(index), person].astype(float)
+            if len(x) < 3:
+                continue
+            even = (np.diff(index)[1:] == 1) & (np.diff(index)[:-1] == 1)
+            second = (x[2:] - 2 * x[1:-1] + x[:-2])[even]
+            seen = np.isfinite(second).all(-1)
+            total += np.where(seen[..., None], np.nan_to_num(second) ** 2, 0).sum((0, 2))
+            count += 3 * seen.sum(0)
+    return total / np.maximum(count, 1)

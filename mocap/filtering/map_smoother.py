@@ -18,8 +18,6 @@ time. The Student-t is a scale mixture of normals (Lange, Little & Taylor, JASA 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 from mocap.filtering.banded import add_difference, assemble, cholesky, inverse_band, solve
 from mocap.filtering.gaps import Mask, runs
 from mocap.filtering.motion import first_activity, learn_activity, settle_activity
+from mocap.filtering.smoother_state import Lesson, Samples, State
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -58,100 +57,58 @@ _ACTIVITY_DOUBT = 0.4
 _LOCAL_S = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class State:
-    """Everything that is known of S series of N samples, updated in place.
-
-    Attributes
-    ----------
-    y, information : float64 [S, N, 3] m, [S, N, 3, 3] m^-2
-        Observations and the inverse of their covariance; 0 where there is none.
-    present : bool [S, N]
-    spans : list of int [R, 2]
-        Per series the runs that are smoothed.
-    dt : float64 [N]
-    parts : list of slice
-    x, covariance : float64 [S, N, 3] m, [S, N, 3, 3] m2
-    weight : float64 [S, N]
-        Of the observations, against outliers.
-    square, variance : float64 [S, N]
-        See `learn_activity`.
-    level, outlier_rate : float64 [S]
-    activity : float64 [S, N]
-    freedom : float64 [S, N]
-        Samples that the local activity was learnt from.
-    credit : float64 [S, N]
-        Share of a sample's information that may count in the covariance of the result.
-    told : list of float64 [N, 3, 3] or None
-        Per series the information that came from other series.
-    """
-
-    y: Array
-    information: Array
-    present: Mask
-    spans: list[Ints]
-    dt: Array
-    parts: list[slice]
-    x: Array
-    covariance: Array
-    weight: Array
-    square: Array
-    variance: Array
-    level: Array
-    outlier_rate: Array
-    activity: Array
-    freedom: Array
-    credit: Array
-    told: list[Array | None]
-
-
 def smooth(
     positions: Array, covariance: Array, valid: Mask, present: Mask, row_dt: Array, part: Ints,
-    bones: Ints | None = None, joints: int | None = None, hold_lengths: bool = True, credit: Array | None = None,
+    bones: Ints | None = None, joints: int | None = None, hold_lengths: bool = True,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Smooth every unbroken run of every series; gaps inside runs are estimated.
 
     Parameters
     ----------
-    positions : float64 [N, S, 3] m
-    covariance : float64 [N, S, 3, 3] m2
-        Of the valid samples.
-    valid, present : bool [N, S]
-        Observed samples, and samples that belong to a run (gaps to fill count).
-    row_dt : float64 [N]
-        Spacing of the samples, seconds.
-    part : int [N]
-        Continuous part of the recording; runs do not cross from one to the next.
+    positions, covariance, valid, present, row_dt, part : as in `Samples`
     bones : int [B, 2], optional
         Linked joints of a person: they move and rest together, and their distance is nearly constant.
     joints : int, optional
         Joints of a person; S is persons x joints. All series unless given.
     hold_lengths : bool
         Whether use is made of the distances.
-    credit : float64 [N, S], optional
-        Share of a sample's information that may count in the covariance of the result; 1 unless given.
-        Less for samples whose errors hang together with those of their neighbours.
 
     Returns
     -------
     positions, covariance
         NaN outside runs. Runs of no more than ORDER samples stay as they are.
     """
-    joints = joints or positions.shape[1]
-    state = _start(positions, covariance, valid, present, row_dt, part)
-    if credit is not None:
-        state.credit[:] = credit.T
-    links = np.eye(joints)
-    if bones is not None and len(bones):
-        links[bones[:, 0], bones[:, 1]] = links[bones[:, 1], bones[:, 0]] = 1
-    _learn(state, links)
-    if hold_lengths and bones is not None and len(bones):
-        from mocap.filtering.bones import hold_bones
+    samples = Samples(positions, covariance, valid, present, row_dt, part)
+    return smooth_with(samples, bones, joints, hold_lengths)[:2]
 
-        hold_bones(state, bones, joints)
+
+def smooth_with(
+    samples: Samples, bones: Ints | None, joints: int | None, hold_lengths: bool, lesson: Lesson | None = None
+) -> tuple[Array, Array, Lesson]:
+    """Smooth as `smooth` does, with what is to be learnt given or, else, learnt from the samples themselves.
+
+    With a lesson every sample is treated as it was when the lesson was learnt, so that a part of a
+    take, with some seconds of context, comes out as in the whole.
+    """
+    joints = joints or samples.positions.shape[1]
+    state = _start(samples, lesson)
+    links = np.eye(joints)
+    bones = np.empty((0, 2), np.int64) if bones is None else bones
+    if len(bones):
+        links[bones[:, 0], bones[:, 1]] = links[bones[:, 1], bones[:, 0]] = 1
+    first = np.where([len(s) > 0 for s in state.spans], state.level, np.nan)
+    level, rate = _learn(state, links, lesson)
+    trees = None
+    if hold_lengths and len(bones):
+        from mocap.filtering.bones import hold_bones, learn_trees
+
+        trees = learn_trees(state, bones, joints) if lesson is None or lesson.trees is None else lesson.trees
+        hold_bones(state, trees)
     settle_covariance(state)
     x, cov = np.swapaxes(state.x, 0, 1), np.swapaxes(state.covariance, 0, 1)
-    return np.where(present[..., None], x, np.nan), np.where(present[..., None, None], cov, np.nan)
+    present = samples.present
+    x, cov = np.where(present[..., None], x, np.nan), np.where(present[..., None, None], cov, np.nan)
+    return x, cov, Lesson(first, level, rate, trees)
 
 
 @njit(cache=True)  # type: ignore[misc]
@@ -167,7 +124,9 @@ def difference_scale(dt: float) -> float:
     return dt**4 * (1.0 - np.exp(-2.0 * dt / _TAU_S))
 
 
-def _start(positions: Array, covariance: Array, valid: Mask, present: Mask, row_dt: Array, part: Ints) -> State:
+def _start(samples: Samples, lesson: Lesson | None = None) -> State:
+    positions, covariance, valid, present = samples.positions, samples.covariance, samples.valid, samples.present
+    row_dt, part = samples.row_dt, samples.part
     N, S = present.shape
     y = np.ascontiguousarray(np.swapaxes(np.nan_to_num(positions), 0, 1))
     cov = np.ascontiguousarray(np.swapaxes(np.nan_to_num(covariance), 0, 1))
@@ -185,14 +144,15 @@ def _start(positions: Array, covariance: Array, valid: Mask, present: Mask, row_
         spans=[np.array(sorted(s), np.int64).reshape(-1, 2) for s in spans], dt=row_dt, parts=parts, x=y.copy(),
         covariance=cov, weight=np.ones((S, N)), square=np.zeros((S, N)), variance=np.zeros((S, N)),
         level=np.ones(S), outlier_rate=np.zeros(S), activity=np.ones((S, N)), freedom=np.full((S, N), np.inf),
-        credit=np.ones((S, N)), told=[None] * S,
+        credit=np.ones((S, N)) if samples.credit is None else np.ascontiguousarray(samples.credit.T), told=[None] * S,
     )  # fmt: skip
     noise, half = np.trace(cov, axis1=-2, axis2=-1), _settling_half(row_dt)
     energy = np.zeros(N)
     for s in range(S):
         if len(state.spans[s]):
+            known = 0.0 if lesson is None else float(np.nan_to_num(lesson.first[s]))
             state.level[s] = first_activity(
-                y[s], noise[s], state.spans[s], row_dt, half, energy, state.activity[s]
+                y[s], noise[s], state.spans[s], row_dt, half, energy, state.activity[s], known
             )  # fmt: skip
     return state
 
@@ -201,14 +161,16 @@ def _settling_half(dt: Array) -> Ints:
     return np.maximum(3 * ORDER, np.round(_LOCAL_S / dt)).astype(np.int64)
 
 
-def _learn(state: State, links: Array) -> None:
-    """Alternate between trajectories and what is to be learnt about them."""
+def _learn(state: State, links: Array, lesson: Lesson | None) -> tuple[Array, Array]:
+    """Alternate between trajectories and what is to be learnt about them; levels and rates [steps, S]."""
     S, N = state.present.shape
     measured = np.zeros((S, N), bool)
     for s, spans in enumerate(state.spans):
         for a, b in spans:
             measured[s, a : b - ORDER] = True
     half = _settling_half(state.dt)
+    windows = [_LOCAL_S / float(state.dt[rows.start]) for rows in state.parts]
+    levels, rates = np.empty((_STEPS, S)), np.empty((_STEPS, S))
     for step in range(_STEPS):
         if step == _SETTLING:
             state.outlier_rate[:] = _FIRST_OUTLIER_RATE
@@ -216,16 +178,20 @@ def _learn(state: State, links: Array) -> None:
             if not len(spans):
                 continue
             update(state, s)
+            if lesson is not None:
+                state.outlier_rate[s] = lesson.outlier_rate[step, s]
             if step + 1 < _SETTLING:
+                known = 0.0 if lesson is None else float(lesson.level[step, s])
                 state.level[s] = settle_activity(
-                    state.square[s], state.variance[s], spans, half, ORDER, state.level[s], state.activity[s]
+                    state.square[s], state.variance[s], spans, half, ORDER, state.level[s], state.activity[s], known
                 )  # fmt: skip
         if step + 1 >= _SETTLING:
-            window = _LOCAL_S / float(np.median(state.dt))
             learn_activity(
-                state.square, state.variance, measured, state.level, state.activity, state.freedom, window,
-                state.parts, links,
+                state.square, state.variance, measured, state.level, state.activity, state.freedom, windows,
+                state.parts, links, None if lesson is None else lesson.level[step],
             )  # fmt: skip
+        levels[step], rates[step] = state.level, state.outlier_rate
+    return levels, rates
 
 
 def update(state: State, s: int, information: Array | None = None, right: Array | None = None) -> None:

@@ -26,8 +26,8 @@ _LEAST_FREEDOM = 0.02
 
 
 def learn_activity(
-    square: Array, variance: Array, measured: Mask, level: Array, activity: Array, count: Array, half: float,
-    parts: list[slice], links: Array,
+    square: Array, variance: Array, measured: Mask, level: Array, activity: Array, count: Array, half: list[float],
+    parts: list[slice], links: Array, known: Array | None = None,
 ) -> None:  # fmt: skip
     """One step of the learning of levels and activities, in place.
 
@@ -42,12 +42,14 @@ def learn_activity(
     activity : float64 [S, N]
     count : float64 [S, N], out
         Degrees of freedom, over three, that each activity was learnt from.
-    half : float
-        Standard deviation of the window in time, samples.
+    half : list of float
+        Standard deviation of the window in time, samples; of each part.
     parts : list of slice
         Continuous parts of the recording.
     links : float64 [J, J]
         Weight of one joint's differences for another's; S is persons x joints.
+    known : float64 [S], optional
+        Levels that are not to be learnt.
 
     Notes
     -----
@@ -59,12 +61,13 @@ def learn_activity(
     freedom = np.where(measured, np.clip(1 - variance / prior, _LEAST_FREEDOM, 1), 0.0)
     scaled = np.where(measured, square / activity, 0.0).sum(1)
     target = np.maximum(scaled / np.maximum(3 * freedom.sum(1), 1e-9), 1e-12)
-    level *= np.where(measured.any(1), (target / level) ** _DAMPING, 1.0)
+    learnt = level * np.where(measured.any(1), (target / level) ** _DAMPING, 1.0)
+    level[:] = learnt if known is None else known
     relative = np.where(measured, square, 0.0) / (3 * level[:, None])
-    reach = int(np.ceil(3 * half))
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(half, 0.1)) ** 2)
     J = len(links)
-    for rows in parts:
+    for rows, width in zip(parts, half, strict=True):
+        reach = int(np.ceil(3 * width))
+        kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(width, 0.1)) ** 2)
         num, den = (convolve1d(a[:, rows], kernel, axis=1, mode="constant") for a in (relative, freedom))
         shape = (-1, J, num.shape[1])
         num, den = (np.matmul(links, a.reshape(shape)).reshape(num.shape) for a in (num, den))
@@ -76,9 +79,11 @@ def learn_activity(
 @njit(cache=True)  # type: ignore[misc]
 def first_activity(
     y: Array, noise: Array, spans: NDArray[np.int64], dt: Array, half: NDArray[np.int64], energy: Array,
-    activity: Array,
+    activity: Array, known: float,
 ) -> float:  # fmt: skip
     """Level and activity to start from: of the raw differences, less what their noise accounts for.
+
+    `known` is the level where it is not to be learnt, else 0.
 
     The start has to follow the data wherever several samples in a row move: from a start that is too
     smooth a sudden movement after a long rest would be taken for outliers and never found again.
@@ -103,7 +108,7 @@ def first_activity(
             count += 1
         _local_median(energy[start:stop], half[start], activity[start:stop])
         total += activity[start:stop].sum()
-    level = max(total / count, 0.02 * noise_total / (3 * count), 1e-9)
+    level = known if known > 0 else max(total / count, 0.02 * noise_total / (3 * count), 1e-9)
     for r in range(len(spans)):
         start, stop = spans[r, 0], spans[r, 1] - d
         robust_activity(energy[start:stop], level, half[start], activity[start:stop])
@@ -113,16 +118,16 @@ def first_activity(
 @njit(cache=True)  # type: ignore[misc]
 def settle_activity(
     square: Array, variance: Array, spans: NDArray[np.int64], half: NDArray[np.int64], order: int, level: float,
-    activity: Array,
+    activity: Array, known: float,
 ) -> float:  # fmt: skip
-    """Level of one joint as in `learn_activity`, and its activity from medians in time."""
+    """Level of one joint as in `learn_activity` (unless `known`, not 0), and its activity from medians in time."""
     total, freedom = 0.0, 0.0
     energy = square + variance
     for r in range(len(spans)):
         for k in range(spans[r, 0], spans[r, 1] - order):
             total += square[k] / activity[k]
             freedom += max(3 - variance[k] / (level * activity[k]), 3 * _LEAST_FREEDOM)
-    level *= (max(total / freedom, 1e-12) / level) ** _DAMPING
+    level = known if known > 0 else level * (max(total / freedom, 1e-12) / level) ** _DAMPING
     for r in range(len(spans)):
         a, b = spans[r, 0], spans[r, 1] - order
         robust_activity(energy[a:b], level, half[a], activity[a:b])

@@ -18,12 +18,21 @@ class FilterMethod(enum.StrEnum):
     BUTTERWORTH: zero-phase low-pass (Winter, Biomechanics and Motor Control, 2009, 3.4.4).
     MAP: the most probable trajectory given every sample's covariance and a smoothness that is
     learnt from the take (`mocap.filtering.map_smoother`).
+    FIXED_LAG: MAP from what is known `lag_frames` frames later, as for live use
+    (`mocap.filtering.fixed_lag`).
+    SAVITZKY_GOLAY, ONE_EURO, KALMAN: see `mocap.filtering.classic`.
+    HAMPEL: samples far from the median of their neighbours are taken out and filled; nothing else.
     NONE: samples stay as they are; nothing is filled.
     """
 
     AUTO = "auto"
     BUTTERWORTH = "butterworth"
     MAP = "map"
+    FIXED_LAG = "fixed_lag"
+    SAVITZKY_GOLAY = "savitzky_golay"
+    ONE_EURO = "one_euro"
+    KALMAN = "kalman"
+    HAMPEL = "hampel"
     NONE = "none"
 
 
@@ -49,6 +58,20 @@ class FilterSettings:
     """Hampel: whole width (seconds) of the window of neighbours, at least five samples."""
     hampel_threshold: float = 4.0
     """Hampel: deviations beyond this many robust standard deviations are outliers."""
+    lag_frames: int = 10
+    """fixed_lag only: frames that are waited for before a frame is estimated."""
+    savgol_window_s: float = 0.25
+    """Savitzky-Golay: width (seconds) of the window that a polynomial is fitted to."""
+    savgol_degree: int = 3
+    """Savitzky-Golay: degree of the polynomial."""
+    one_euro_cutoff_hz: float = 1.0
+    """One-Euro: cutoff (Hz) at rest."""
+    one_euro_beta: float = 5.0
+    """One-Euro: what each m/s of speed adds to the cutoff, Hz."""
+    kalman_acceleration: float = 5.0
+    """Kalman: standard deviation of the acceleration, m/s2."""
+    chunk_frames: int = 16_384
+    """Frames worked on at a time; bounds memory, changes the result by less than a hundredth of a millimetre."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.method, FilterMethod):
@@ -64,10 +87,21 @@ class FilterSettings:
                 where=_at("cutoff_hz"),
                 hint='set filter.method = "butterworth" or "auto" to use a cutoff',
             )
-        for name in ("hampel_window_s", "hampel_threshold"):
+        positive = (
+            "hampel_window_s",
+            "hampel_threshold",
+            "savgol_window_s",
+            "one_euro_cutoff_hz",
+            "kalman_acceleration",
+        )
+        for name in positive:
             value = getattr(self, name)
             if not 0 < value < float("inf"):
                 raise SettingsError("out of range", expected="a positive number", found=f"{value}", where=_at(name))
+        for name, least in (("lag_frames", 0), ("savgol_degree", 0), ("one_euro_beta", 0), ("chunk_frames", 16)):
+            value = getattr(self, name)
+            if not least <= value < float("inf"):
+                raise SettingsError("out of range", expected=f"at least {least}", found=f"{value}", where=_at(name))
         if not 0 <= self.max_gap_s < float("inf"):
             found = f"{self.max_gap_s}"
             raise SettingsError("out of range", expected="seconds, zero or more", found=found, where=_at("max_gap_s"))

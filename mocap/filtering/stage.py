@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +12,21 @@ from numpy.typing import NDArray
 from mocap.errors import DataError
 from mocap.filtering.butterworth import low_pass
 from mocap.filtering.gaps import Array, Mask, fill, fillable, neighbours
-from mocap.filtering.grid import Grid, grids
+from mocap.filtering.grid import Grid, Part, Window, acceleration_square, continuous_parts, cut, windows
 from mocap.filtering.outliers import hampel_outliers
 from mocap.filtering.settings import FilterMethod, FilterSettings
 from mocap.skeleton import identify
 from mocap.types import Source, Trajectories3D
 
+if TYPE_CHECKING:
+    from mocap.filtering.smoother_state import Lesson, Samples
+
 _log = logging.getLogger(__name__)
 
+# Context of a window on either side, seconds: what lies farther away no longer matters.
+_CONTEXT_S = 5.0
+# What is learnt about a long take is learnt from this many joint samples, in blocks of so many frames.
+_LEARNING_SAMPLES, _LEARNING_BLOCK = 300_000, 512
 # Standard deviation per axis of a sample that came without a covariance, metres.
 _UNKNOWN_STD = 0.05
 # The error of a lifted joint lasts, as its estimate leans on the frames and joints around it: this
@@ -56,21 +64,28 @@ def filter_trajectories(trajectories: Trajectories3D, settings: FilterSettings) 
     """
     if settings.smoother is FilterMethod.NONE or not trajectories.positions.size:
         return trajectories
+    if settings.smoother is FilterMethod.FIXED_LAG:
+        from mocap.filtering.fixed_lag import filter_live
+
+        return filter_live(trajectories, settings)
     shape = trajectories.source.shape
-    positions = np.empty((*shape, 3), np.float32)
-    covariance = np.empty((*shape, 3, 3), np.float32)
-    source = np.empty(shape, np.uint8)
-    prepared = [_prepare(grid, settings) for grid in grids(trajectories, settings.max_gap_s)]
-    for part, (x, cov) in zip(prepared, _smooth(prepared, settings, trajectories.joint_names), strict=True):
-        rows, index = part.grid.rows, part.grid.index
-        kept = (len(rows), *shape[1:])
-        positions[rows] = x[index].reshape(*kept, 3)
-        covariance[rows] = cov[index].reshape(*kept, 3, 3)
-        source[rows] = part.source[index].reshape(kept)
-    outliers = sum(int(part.removed) for part in prepared)
+    out = _Output(
+        np.full((*shape, 3), np.nan, np.float32), np.full((*shape, 3, 3), np.nan, np.float32), np.zeros(shape, np.uint8)
+    )
+    parts = continuous_parts(trajectories.frames, trajectories.fps, settings.max_gap_s)
+    outliers = sum(_filter_person(trajectories, parts, person, settings, out) for person in range(shape[1]))
+    _log.info("filtered: %d outliers removed, %d samples interpolated", outliers,
+              int((out.source == Source.INTERPOLATED).sum()))  # fmt: skip
+    return with_samples(trajectories, out.positions, out.covariance, out.source)
+
+
+def with_samples(
+    trajectories: Trajectories3D, positions: NDArray[np.float32], covariance: NDArray[np.float32],
+    source: NDArray[np.uint8],
+) -> Trajectories3D:  # fmt: skip
+    """The record with other samples; those that are new have neither reprojection error nor views."""
     filled = source == Source.INTERPOLATED
     new = filled & (trajectories.source != Source.INTERPOLATED) | (source == Source.MISSING)
-    _log.info("filtered: %d outliers removed, %d samples interpolated", outliers, int(filled.sum()))
     return replace(
         trajectories,
         positions=positions,
@@ -83,8 +98,65 @@ def filter_trajectories(trajectories: Trajectories3D, settings: FilterSettings) 
 
 
 @dataclass(frozen=True, eq=False)
-class _Prepared:
-    """A grid with outliers out and short gaps filled for a start."""
+class _Output:
+    """Arrays [T, P, J, ...] that windows write their rows to."""
+
+    positions: NDArray[np.float32]
+    covariance: NDArray[np.float32]
+    source: NDArray[np.uint8]
+
+
+def _filter_person(
+    trajectories: Trajectories3D, parts: list[Part], person: int, settings: FilterSettings, out: _Output
+) -> int:
+    """Filter one person window by window into `out`; returns the number of outliers removed."""
+    unseen = acceleration_square(trajectories, parts, person, settings.chunk_frames)
+    context = max(_CONTEXT_S, 10 / settings.butterworth_cutoff_hz, 2 * settings.max_gap_s)
+    batches = windows(parts, settings.chunk_frames, context)
+    bones = bone_index(trajectories.joint_names)
+
+    def prepared(batch: list[Window]) -> list[Prepared]:
+        every = (prepare(cut(trajectories, parts[w.part], w, person), unseen, settings) for w in batch)
+        return list(every)
+
+    lesson = None
+    if settings.smoother is FilterMethod.MAP and len(batches) > 1:
+        lesson = learn(prepared(_sample(trajectories, parts, person)), bones, settings)
+    removed = 0
+    for batch in batches:
+        known = prepared(batch)
+        smoothed = smooth_parts(known, bones, settings, lesson)
+        for window, part, (x, cov) in zip(batch, known, smoothed, strict=True):
+            own = (part.grid.index >= window.start - window.low) & (part.grid.index < window.stop - window.low)
+            rows = np.arange(part.grid.rows.start, part.grid.rows.stop)[own]
+            index = part.grid.index[own]
+            out.positions[rows, person], out.covariance[rows, person] = x[index], cov[index]
+            out.source[rows, person] = part.source[index]
+            removed += int(part.removed[window.start - window.low : window.stop - window.low].sum())
+    return removed
+
+
+def _sample(trajectories: Trajectories3D, parts: list[Part], person: int) -> list[Window]:
+    """Windows, spread evenly over the person's presence, to learn from: all there is where it is not too much."""
+    budget = max(_LEARNING_BLOCK, _LEARNING_SAMPLES // trajectories.positions.shape[2])
+    blocks = [w for batch in windows(parts, _LEARNING_BLOCK, 0.0) for w in batch]
+    if sum(w.stop - w.start for w in blocks) <= budget:
+        return [Window(k, 0, part.length, 0, part.length) for k, part in enumerate(parts)]
+    there = (trajectories.source[:, person] != Source.MISSING).any(-1)
+
+    def is_there(w: Window) -> bool:
+        part = parts[w.part]
+        first, last = np.searchsorted(part.index, (w.low, w.high))
+        return bool(there[part.start + first : part.start + last].any())
+
+    blocks = [w for w in blocks if is_there(w)]
+    every = max(1.0, len(blocks) * _LEARNING_BLOCK / budget)
+    return [blocks[int(k)] for k in np.arange(every / 2, len(blocks), every)] if every > 1 else blocks
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A grid with outliers out and short gaps filled for a start; masks [N, J]."""
 
     grid: Grid
     positions: Array
@@ -92,57 +164,93 @@ class _Prepared:
     valid: Mask
     present: Mask
     source: NDArray[np.uint8]
-    removed: int
+    removed: Mask
 
 
-def _prepare(grid: Grid, settings: FilterSettings) -> _Prepared:
+def prepare(grid: Grid, unseen: Array, settings: FilterSettings) -> Prepared:
+    """Outliers out, short gaps filled; `unseen` [J] is the mean square second difference, m2."""
     max_gap = int(settings.max_gap_s * grid.rate + 1e-9)
     valid = np.asarray(np.isfinite(grid.positions).all(-1))
     prior = known_covariance(grid.covariance, valid)
     prior[grid.source == Source.LIFTED] *= max(1.0, _LIFTED_ERROR_S * grid.rate)
-    removed = _outliers(grid, prior, valid, settings) if settings.hampel else np.zeros_like(valid)
+    hampel = settings.hampel or settings.smoother is FilterMethod.HAMPEL
+    removed = _outliers(grid, prior, valid, settings) if hampel else np.zeros_like(valid)
     valid = valid & ~removed
     near = neighbours(valid)
     target = fillable(valid, near, max_gap)
     present = valid | target
     x = fill(np.where(valid[..., None], grid.positions, np.nan), valid, target, near)
-    cov = _gap_covariance(x, prior, target, near.before, near.after, present)
+    cov = _gap_covariance(prior, target, near.before, near.after, unseen)
     source = np.where(target, Source.INTERPOLATED, np.where(valid, grid.source, Source.MISSING)).astype(np.uint8)
-    return _Prepared(grid, x, cov, valid, present, source, int(removed.sum()))
+    return Prepared(grid, x, cov, valid, present, source, removed)
 
 
-def _smooth(
-    parts: list[_Prepared], settings: FilterSettings, joint_names: tuple[str, ...]
+def smooth_parts(
+    parts: list[Prepared], bones: NDArray[np.int64], settings: FilterSettings, lesson: Lesson | None = None
 ) -> list[tuple[Array, Array]]:
     """Smoothed positions and covariance of every part; NaN where nothing is present."""
-    if settings.smoother is FilterMethod.BUTTERWORTH:
-        cutoff = settings.butterworth_cutoff_hz
-        out = []
-        for p in parts:
-            x, cov = low_pass(p.positions, p.covariance, p.present, p.grid.rate, cutoff, settings.order)
-            cov[~p.present] = np.nan
-            out.append((x, cov))
-        return out
-    from mocap.filtering.map_smoother import smooth
+    if settings.smoother is FilterMethod.MAP:
+        from mocap.filtering.map_smoother import smooth_with
+
+        lengths = [len(p.valid) for p in parts]
+        x, cov, _ = smooth_with(samples_of(parts), bones, None, settings.bones, lesson)
+        ends = np.cumsum(lengths)[:-1]
+        return list(zip(np.split(x, ends), np.split(cov, ends), strict=True))
+    out = []
+    for p in parts:
+        x, cov = _classic(p, settings)
+        x[~p.present], cov[~p.present] = np.nan, np.nan
+        out.append((x, cov))
+    return out
+
+
+def _classic(p: Prepared, settings: FilterSettings) -> tuple[Array, Array]:
+    from mocap.filtering import classic
+
+    rate = p.grid.rate
+    match settings.smoother:
+        case FilterMethod.SAVITZKY_GOLAY:
+            return classic.savitzky_golay(
+                p.positions, p.covariance, p.present, rate, settings.savgol_window_s, settings.savgol_degree
+            )
+        case FilterMethod.ONE_EURO:
+            return classic.one_euro(
+                p.positions, p.covariance, p.present, rate, settings.one_euro_cutoff_hz, settings.one_euro_beta
+            )
+        case FilterMethod.KALMAN:
+            return classic.kalman_rts(
+                p.positions, p.covariance, p.valid, p.present, rate, settings.kalman_acceleration
+            )  # fmt: skip
+        case FilterMethod.HAMPEL:
+            return p.positions.copy(), p.covariance.copy()
+    x, cov = low_pass(p.positions, p.covariance, p.present, rate, settings.butterworth_cutoff_hz, settings.order)
+    return x.copy(), cov.copy()
+
+
+def learn(parts: list[Prepared], bones: NDArray[np.int64], settings: FilterSettings) -> Lesson | None:
+    """What these parts teach the MAP smoother; None where they hold no run to learn from."""
+    from mocap.filtering.map_smoother import smooth_with
+
+    return smooth_with(samples_of(parts), bones, None, settings.bones)[2].completed() if parts else None
+
+
+def samples_of(parts: list[Prepared]) -> Samples:
+    """The parts one after the other, as the MAP smoother takes them."""
+    from mocap.filtering.smoother_state import Samples
 
     lengths = [len(p.valid) for p in parts]
-    x, cov = smooth(
+    return Samples(
         np.concatenate([p.positions for p in parts]),
         np.concatenate([p.covariance for p in parts]),
         np.concatenate([p.valid for p in parts]),
         np.concatenate([p.present for p in parts]),
         np.repeat([1 / p.grid.rate for p in parts], lengths),
         np.repeat(np.arange(len(parts)), lengths),
-        _bones(joint_names),
-        len(joint_names),
-        settings.bones,
         np.concatenate([np.where(p.source == Source.LIFTED, _LIFTED_CREDIT, 1.0) for p in parts]),
     )
-    ends = np.cumsum(lengths)[:-1]
-    return list(zip(np.split(x, ends), np.split(cov, ends), strict=True))
 
 
-def _bones(joint_names: tuple[str, ...]) -> NDArray[np.int64]:
+def bone_index(joint_names: tuple[str, ...]) -> NDArray[np.int64]:
     """Int [B, 2]: bones of a known skeleton; none of an unknown one."""
     try:
         return identify(joint_names).bone_index
@@ -168,29 +276,20 @@ def _outliers(grid: Grid, covariance: Array, valid: Mask, settings: FilterSettin
 
 
 def _gap_covariance(
-    x: Array,
-    covariance: Array,
-    target: Mask,
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    present: Mask,
+    covariance: Array, target: Mask, before: NDArray[np.int64], after: NDArray[np.int64], unseen: Array
 ) -> Array:
     """Covariance in filled gaps: of the two ends, plus what an unseen acceleration could do.
 
     A body that accelerates by `a` between the ends lies off the chord by a tau_1 tau_2 / 2 (tau:
-    time to either end); `a` is the series' own RMS second difference.
+    time to either end); a^2 is the series' own mean square second difference, `unseen` [J].
     """
     out = covariance.copy()
     row, series = np.nonzero(target)
     if not len(row):
         return out
-    second = x[2:] - 2 * x[1:-1] + x[:-2]
-    seen = present[2:] & present[1:-1] & present[:-2]
-    square = np.where(seen[..., None], np.nan_to_num(second) ** 2, 0).sum((0, 2))
-    per_axis = square / np.maximum(3 * seen.sum(0), 1)
     a, b = before[row, series], after[row, series]
     u = ((row - a) / (b - a))[:, None, None]
     ends = (1 - u) ** 2 * covariance[a, series] + u**2 * covariance[b, series]
-    off = per_axis[series] * (0.5 * (row - a) * (b - row)) ** 2
+    off = unseen[series] * (0.5 * (row - a) * (b - row)) ** 2
     out[row, series] = ends + off[:, None, None] * np.eye(3)
     return out

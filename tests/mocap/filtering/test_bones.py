@@ -8,6 +8,7 @@ import pytest
 from mocap.filtering import FilterMethod, FilterSettings, filter_trajectories
 from mocap.filtering.bones import Bone, _trees, learn_bone
 from mocap.filtering.map_smoother import _start
+from mocap.filtering.smoother_state import Samples
 from mocap.skeleton import H36M_17
 from mocap.synthetic import procedural_motion, truth_positions
 from mocap.types import Source, Trajectories3D
@@ -113,12 +114,14 @@ def test_length_and_spread_are_learnt_free_of_noise(rigid):
     y = np.stack([a, b], 1) + std * rng.normal(size=(T, 2, 3))
     covariance = np.broadcast_to(std**2 * np.eye(3), (T, 2, 3, 3))
     present = np.ones((T, 2), bool)
-    state = _start(y, covariance, present, present, np.full(T, 1 / 30), np.zeros(T, np.int64))
+    state = _start(Samples(y, covariance, present, present, np.full(T, 1 / 30), np.zeros(T, np.int64)))
     bone = learn_bone(state, 0, 1)
     assert bone.length == pytest.approx(0.3, abs=0.001)
     assert bone.spread == pytest.approx(0.006, rel=0.25)
-    assert learn_bone(_start(y[:10], covariance[:10], present[:10], present[:10], np.full(10, 1 / 30),
-                             np.zeros(10, np.int64)), 0, 1) is None  # fmt: skip
+    few = Samples(
+        y[:10], covariance[:10], present[:10], present[:10], np.full(10, 1 / 30), np.zeros(10, np.int64)
+    )  # fmt: skip
+    assert learn_bone(_start(few), 0, 1) is None
 
 
 def test_any_graph_becomes_trees_of_its_stiffest_bones():
