@@ -244,7 +244,7 @@ STAGES: dict[Stage, StageSpec] = {
     Stage.MATCH: StageSpec(2, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(2, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(3, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
-    Stage.FILTER: StageSpec(2, (Stage.LIFT,), filter_step),
+    Stage.FILTER: StageSpec(3, (Stage.LIFT,), filter_step),
     Stage.SOLVE: StageSpec(2, (Stage.FILTER,), solve_step),
 }
 
