@@ -164,7 +164,9 @@ class _Problem:
         np.minimum.at(low, tracks.track, tracks.time)
         np.maximum.at(high, tracks.track, tracks.time)
         self.low, self.high = low, high
-        self.middle = float(tracks.time.mean())  # drifts turn about the take's middle: well conditioned
+        # Clocks are estimated at the take's middle and by what they gain to its end: in seconds both.
+        self.middle = float(tracks.time.mean())
+        self.half = max(float(np.abs(tracks.time - self.middle).max()), 1e-3)
 
     def _times(self, clocks: Clocks) -> Array:
         v = self.data.view
@@ -275,7 +277,7 @@ class _Problem:
         pull = self._prior_gradient(motion, motion.coefficients, acceleration)
         rhs = self._gather(motion, k, w, weight[:, None] * rhs_observed) - pull
         P = len(self.free)
-        lever = np.stack([np.ones(len(r)), d.time - self.middle])  # offset at the middle, drift
+        lever = np.stack([np.ones(len(r)), (d.time - self.middle) / self.half])
         kind, camera_of = self.free // V, self.free % V
         columns = lever[kind] * (d.view == camera_of[:, None])  # [P, N]
         cross = np.stack(
@@ -344,9 +346,10 @@ class _Problem:
         V = self.views
         full = np.zeros(2 * V)
         full[self.free] = delta
-        # From (offset at the middle, drift) to (offset at zero, drift).
+        # From (offset at the middle, gain to the end) to (offset at zero, drift).
         turn = np.eye(2 * V)
-        turn[np.arange(V), V + np.arange(V)] = -self.middle
+        turn[np.arange(V), V + np.arange(V)] = -self.middle / self.half
+        turn[V + np.arange(V), V + np.arange(V)] = 1 / self.half
         covariance = np.zeros((2 * V, 2 * V))
         covariance[np.ix_(self.free, self.free)] = C
         moved = turn @ full

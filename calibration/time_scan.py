@@ -8,6 +8,7 @@ fits best counts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,11 +21,14 @@ Rows = NDArray[np.int64]
 # Rays that miss each other by more are of other people or of another moment: 12 cm at 4 m.
 _GATE_RAD = 0.03
 _MIN_JOINTS = 5
-# Frames closer together than this do not count as independent evidence.
-_INDEPENDENT_S = 0.25
-# The best offset is believed when it beats every other this many standard errors.
+# Evidence counts by blocks of this length: errors within one are alike.
+_BLOCK_S = 0.5
+# The best offset is believed when it beats every other by this many standard errors.
 CLEAR = 3.0
 _NEIGHBOURHOOD_S = 0.15
+# Between frames rays are interpolated: half a frame of a fast arm is more than a detector's noise.
+_STEPS_PER_FRAME = 2
+_LINK_RAD = 0.2  # a person moves less from frame to frame, as seen from a camera
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,59 @@ class OffsetCurve:
     def is_clear(self) -> bool:
         """Whether the best offset is believed."""
         return self.certainty >= CLEAR
+
+
+@dataclass(frozen=True, eq=False)
+class OffsetCosts:
+    """Cost of each offset at each sampled moment, so that several pairs can be judged together.
+
+    Attributes
+    ----------
+    offsets_s : float64 [L]
+    block : int64 [N]
+        Stretch of time each moment belongs to.
+    cost : float32 [L, N]
+        NaN where a camera shows nobody or did not film.
+    """
+
+    offsets_s: Array
+    block: Rows
+    cost: NDArray[np.float32]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _in_order(rays: Array) -> Array:
+    """Person slots [T, P, J, 3] reordered so that a slot keeps its person from frame to frame."""
+    T, P, J, _ = rays.shape
+    out = rays.copy()
+    for t in range(1, T):
+        free = np.ones(P, np.bool_)
+        taken = np.full(P, -1)
+        for p in range(P):
+            best, least = -1, _LINK_RAD
+            for q in range(P):
+                if not free[q]:
+                    continue
+                total, seen = 0.0, 0
+                for j in range(J):
+                    d = 0.0
+                    for c in range(3):
+                        d += (out[t - 1, p, j, c] - rays[t, q, j, c]) ** 2
+                    if not np.isnan(d):
+                        total += np.sqrt(d)
+                        seen += 1
+                if seen and total / seen < least:
+                    best, least = q, total / seen
+            if best >= 0:
+                taken[p], free[best] = best, False
+        rest = np.flatnonzero(free)
+        k = 0
+        for p in range(P):
+            if taken[p] < 0:
+                taken[p] = rest[k]
+                k += 1
+            out[t, p] = rays[t, taken[p]]
+    return out
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -82,18 +139,24 @@ def _misfit(planes: Array, others: Array, gate: float) -> float:
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _costs(rays_a: Array, rays_b: Array, baseline: Array, rows_a: Rows, rows_b: Rows, gate: float) -> Array:
-    """Cost [L, N] of frame pairs; NaN where a frame is outside the recording or shows nobody."""
+def _costs(
+    rays_a: Array, rays_b: Array, baseline: Array, rows_a: Rows, rows_b: Array, gate: float
+) -> NDArray[np.float32]:
+    """Cost [L, N] of frame pairs, the second's rows fractional; NaN outside the recording or without people."""
     L, N = rows_b.shape
-    out = np.full((L, N), np.nan)
+    out = np.full((L, N), np.nan, np.float32)
     for n in range(N):
         planes = _epipolar_planes(rays_a[rows_a[n]], baseline)
         for k in range(L):
-            if rows_b[k, n] < 0:
+            at = rows_b[k, n]
+            if np.isnan(at):
                 continue
+            row = min(int(at), len(rays_b) - 2)
+            part = at - row
+            others = (1 - part) * rays_b[row] + part * rays_b[row + 1]
             total, count = 0.0, 0
             for p in range(planes.shape[0]):
-                least = _misfit(planes[p], rays_b[rows_b[k, n]], gate)
+                least = _misfit(planes[p], others, gate)
                 if least <= 1.0:
                     total += least
                     count += 1
@@ -104,8 +167,8 @@ def _costs(rays_a: Array, rays_b: Array, baseline: Array, rows_a: Rows, rows_b: 
 
 def scan_pair(
     rays: tuple[Array, Array], times: tuple[Array, Array], centres: tuple[Array, Array],
-    search_s: float, samples: int = 240, around_s: float = 0.0,
-) -> OffsetCurve:  # fmt: skip
+    search_s: float, samples: int = 240,
+) -> OffsetCosts:  # fmt: skip
     """Try all offsets between two cameras.
 
     Parameters
@@ -120,33 +183,50 @@ def scan_pair(
         Largest offset tried, s.
     samples : int
         Frames of the first camera that are used, spread over the recording.
-    around_s : float
-        Centre of the offsets tried.
 
     Returns
     -------
-    OffsetCurve
+    OffsetCosts
+        Without moments where the cameras cannot be compared.
     """
-    step = float(min(np.median(np.diff(t)) if len(t) > 1 else np.inf for t in times))
-    count = int(np.floor(search_s / step)) if np.isfinite(step) else 0
-    offsets: Array = around_s + np.arange(-count, count + 1, dtype=np.float64) * (step if count else 0.0)
-    nothing = OffsetCurve(offsets, np.full(len(offsets), np.nan), np.nan, 0.0)
+    step = min((float(np.median(np.diff(t))) for t in times if len(t) > 1), default=0.0) / _STEPS_PER_FRAME
+    count = int(np.floor(search_s / step)) if step else 0
+    offsets: Array = np.arange(-count, count + 1, dtype=np.float64) * step
     baseline = centres[1] - centres[0]
-    seen = np.flatnonzero(np.isfinite(rays[0][..., 0]).reshape(len(rays[0]), -1).any(1))
-    if not len(seen) or not len(times[1]) or np.linalg.norm(baseline) < 1e-6 or count == 0:
-        return nothing
+    seen = np.flatnonzero(np.any(np.isfinite(rays[0][..., 0]), axis=(1, 2)))
+    if not len(seen) or len(times[1]) < 2 or np.linalg.norm(baseline) < 1e-6 or count == 0:
+        return OffsetCosts(offsets, np.zeros(0, np.int64), np.zeros((len(offsets), 0), np.float32))
     rows = seen[np.unique(np.linspace(0, len(seen) - 1, min(samples, len(seen))).astype(int))]
-    wanted = times[0][rows] + offsets[:, None]
-    near = np.clip(np.searchsorted(times[1], wanted - step / 2), 0, len(times[1]) - 1)
-    rows_b = np.where(np.abs(times[1][near] - wanted) <= 0.75 * step, near, -1)
-    costs = _costs(rays[0], rays[1], baseline, rows, rows_b, _GATE_RAD)
-    return _judge(offsets, costs, times[0][rows])
+    at = _fractional_rows(times[1], times[0][rows] + offsets[:, None])
+    cost = _costs(rays[0], _in_order(rays[1]), baseline, rows, at, _GATE_RAD)
+    block = np.floor((times[0][rows] - times[0][0]) / _BLOCK_S).astype(np.int64)
+    return OffsetCosts(offsets, block, cost)
 
 
-def _judge(offsets: Array, costs: Array, times: Array) -> OffsetCurve:
-    known = np.isfinite(costs)
-    enough = known.sum(1) >= max(10, 0.3 * known.sum(1).max(initial=0))
-    cost = np.where(enough, np.where(known, costs, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
+def _fractional_rows(times: Array, wanted: Array) -> Array:
+    """Where in `times` [T] the moments [L, N] lie, in rows; NaN outside and within gaps."""
+    left = np.clip(np.searchsorted(times, wanted, side="right") - 1, 0, len(times) - 2)
+    width = times[left + 1] - times[left]
+    part = (wanted - times[left]) / width
+    usable = (part >= 0) & (part <= 1) & (width < 1.5 * np.median(np.diff(times)))
+    return np.where(usable, left + part, np.nan)
+
+
+def judge(evidence: Sequence[OffsetCosts]) -> OffsetCurve:
+    """The best offset and how far it stands out, from one or several pairs over the same offsets.
+
+    Parameters
+    ----------
+    evidence : sequence of OffsetCosts
+        On a common axis: shift the offsets of a pair by what is known of its cameras first
+        (`shifted`).
+    """
+    offsets = evidence[0].offsets_s
+    curves = [_mean_cost(e.cost) for e in evidence]
+    told = np.isfinite(curves)
+    cost = np.where(told.any(0), np.nansum(curves, 0) / np.maximum(told.sum(0), 1), np.nan)
+    # Offsets that fewer pairs can judge are no rivals of those that all can.
+    cost = np.where(told.sum(0) == told.sum(0).max(), cost, np.nan)
     if not np.isfinite(cost).any():
         return OffsetCurve(offsets, cost, np.nan, 0.0)
     best = int(np.nanargmin(cost))
@@ -155,10 +235,37 @@ def _judge(offsets: Array, costs: Array, times: Array) -> OffsetCurve:
     certainty = 0.0
     if far.any():
         rival = int(np.flatnonzero(far)[np.argmin(cost[far])])
-        both = known[best] & known[rival]
-        gain = (costs[rival] - costs[best])[both]
-        if len(gain) >= 10:
-            span = float(times[both].max() - times[both].min())
-            independent = max(2.0, min(len(gain), span / _INDEPENDENT_S))
-            certainty = float(gain.mean() / max(gain.std(), 1e-3) * np.sqrt(independent))
+        parts = [_block_gains(e, best, rival) for e in evidence]
+        gains = np.concatenate([p for p in parts if len(p) >= 3] or [np.zeros(0)])
+        if len(gains) >= 6:
+            certainty = float(gains.mean() / max(gains.std(ddof=1), 1e-3) * np.sqrt(len(gains)))
     return OffsetCurve(offsets, cost, float(offsets[best]), certainty)
+
+
+def _mean_cost(cost: NDArray[np.float32]) -> Array:
+    known = np.isfinite(cost)
+    enough = known.sum(1) >= max(10, 0.3 * known.sum(1).max(initial=0))
+    return np.where(enough, np.where(known, cost, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
+
+
+def _block_gains(evidence: OffsetCosts, best: int, rival: int) -> Array:
+    """Mean gain of one offset over another, per block of time."""
+    gain = evidence.cost[rival].astype(np.float64) - evidence.cost[best]
+    known = np.isfinite(gain)
+    count = np.bincount(evidence.block[known])
+    total = np.bincount(evidence.block[known], gain[known])
+    return total[count > 0] / count[count > 0]
+
+
+def shifted(evidence: OffsetCosts, shift_s: float, *, mirrored: bool = False) -> OffsetCosts:
+    """The same evidence as a function of another offset: ``shift_s + offset``, or ``shift_s - offset``.
+
+    The offsets stay those that were tried; costs move to the nearest of them.
+    """
+    offsets = evidence.offsets_s
+    cost = evidence.cost[::-1] if mirrored else evidence.cost
+    step = offsets[1] - offsets[0] if len(offsets) > 1 else 1.0
+    rows = np.arange(len(offsets)) - round(shift_s / step)
+    inside = (rows >= 0) & (rows < len(offsets))
+    moved = np.where(inside[:, None], cost[np.clip(rows, 0, len(offsets) - 1)], np.float32(np.nan))
+    return OffsetCosts(offsets, evidence.block, moved)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
 from calibration.projection import Lenses, rays
-from calibration.time_scan import OffsetCurve, scan_pair
+from calibration.time_scan import OffsetCosts, OffsetCurve, judge, scan_pair, shifted
 from mocap.types import Keypoints2D
 
 Array = NDArray[np.float64]
@@ -58,12 +58,11 @@ def coarse_offsets(keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s
     pixels = np.where(seen[..., None], keypoints.keypoints, np.nan).astype(np.float64)
     centres, directions = rays(Lenses.of(rig), pixels)
     times = [keypoints.frames / (keypoints.fps * r) for r in rate]
-    V = len(rig)
-    links: list[tuple[float, int, int, OffsetCurve]] = []
-    for a, b in _pairs(V):
-        curve = scan_pair((directions[a], directions[b]), (times[a], times[b]), (centres[a], centres[b]), search_s)
-        links.append((curve.certainty, a, b, curve))
-    return _chain(V, links)
+    evidence = {
+        (a, b): scan_pair((directions[a], directions[b]), (times[a], times[b]), (centres[a], centres[b]), search_s)
+        for a, b in _pairs(len(rig))
+    }
+    return _chain(len(rig), evidence)
 
 
 def _middle(keypoints: Keypoints2D) -> Keypoints2D:
@@ -84,30 +83,40 @@ def _pairs(views: int) -> list[tuple[int, int]]:
     return sorted((a, b) for a, b in ring)
 
 
-def _chain(views: int, links: list[tuple[float, int, int, OffsetCurve]]) -> CoarseOffsets:
-    """Maximum spanning forest over the clear pairs; the first camera of its largest tree is the reference."""
-    group = np.arange(views)
-    offset, certainty = np.zeros(views), np.full(views, np.inf)
-    for sure, a, b, curve in sorted(links, key=lambda link: (-link[0], link[1:3])):
-        if not curve.is_clear or group[a] == group[b]:
-            continue
-        # A moment that b's clock calls best_s later: b is early by that much.
-        move = offset[a] - curve.best_s - offset[b]
-        joined = group == group[b]
-        offset[joined] += move
-        certainty[joined | (group == group[a])] = np.minimum(certainty[joined | (group == group[a])], sure)
-        group[joined] = group[a]
-    sizes = np.bincount(group, minlength=views)
-    largest = int(np.argmax(sizes))
-    members = group == largest
-    reference = int(np.flatnonzero(members)[0])
-    best: list[OffsetCurve | None] = [None] * views
-    for _, a, b, curve in sorted(links, key=lambda link: link[0]):
-        best[a] = best[b] = curve
-    alone = members.sum() < 2
-    return CoarseOffsets(
-        np.where(members & ~alone, offset - offset[reference], np.nan),
-        reference,
-        np.where(members & ~alone, certainty, 0.0),
-        tuple(best),
-    )
+def _chain(views: int, evidence: dict[tuple[int, int], OffsetCosts]) -> CoarseOffsets:
+    """Grow a group of cameras from the clearest pair: next the one that all members together place best."""
+    curves: list[OffsetCurve | None] = [None] * views
+    offset, certainty = np.full(views, np.nan), np.zeros(views)
+    pairs = {pair: judge([costs]) for pair, costs in evidence.items()}
+    for pair, curve in sorted(pairs.items(), key=lambda item: item[1].certainty):
+        for v in pair:
+            curves[v] = curve
+    first = max(pairs, key=lambda pair: pairs[pair].certainty, default=None)
+    if first is None or not pairs[first].is_clear:
+        return CoarseOffsets(offset, 0, certainty, tuple(curves))
+    offset[first[0]], certainty[first[0]] = 0.0, pairs[first].certainty
+    while True:
+        placed = {v: _place(v, offset, evidence) for v in range(views) if np.isnan(offset[v])}
+        found = {v: curve for v, curve in placed.items() if curve is not None}
+        best = max(found, key=lambda v: found[v].certainty, default=None)
+        if best is None or not found[best].is_clear:
+            break
+        # A moment that the camera's clock calls best_s later: it is early by that much.
+        offset[best], certainty[best], curves[best] = -found[best].best_s, found[best].certainty, found[best]
+    reference = int(np.flatnonzero(np.isfinite(offset))[0])
+    return CoarseOffsets(offset - offset[reference], reference, certainty, tuple(curves))
+
+
+def _place(camera: int, offset: Array, evidence: dict[tuple[int, int], OffsetCosts]) -> OffsetCurve | None:
+    """One camera's clock against the group's, from all pairs with its members."""
+    parts = []
+    for (a, b), costs in evidence.items():
+        if camera == b and np.isfinite(offset[a]):
+            # The member's clock shows the common time less its offset.
+            parts.append(shifted(costs, -offset[a]))
+        elif camera == a and np.isfinite(offset[b]):
+            parts.append(shifted(costs, -offset[b], mirrored=True))
+    parts = [p for p in parts if len(p.block)]
+    if not parts or len({len(p.offsets_s) for p in parts}) > 1:
+        parts = parts[:1]
+    return judge(parts) if parts else None

@@ -7,7 +7,7 @@ from scipy.interpolate import CubicSpline
 from calibration.errors import CalibrationError
 from calibration.projection import Lenses, project, rays, undistort
 from calibration.time_refinement import Clocks, PointTracks, refine_clocks
-from calibration.time_scan import scan_pair
+from calibration.time_scan import judge, scan_pair
 from mocap.synthetic.rig import ring_rig
 
 FPS, FRAMES, JOINTS = 60.0, 240, 6
@@ -100,7 +100,8 @@ def test_no_points():
 
 def scan(pixels, own, a=0, b=1, rows=slice(None)):
     centres, directions = rays(LENSES, pixels[:, :, None])
-    return scan_pair((directions[a], directions[b][rows]), (own, own[rows]), (centres[a], centres[b]), 1.0)
+    pair = scan_pair((directions[a], directions[b][rows]), (own, own[rows]), (centres[a], centres[b]), 1.0)
+    return judge([pair])
 
 
 def test_scan_finds_the_offset_to_a_frame():
