@@ -35,6 +35,10 @@ __all__ = ["CalibrationSettings", "calibrate_cameras"]
 _DEFAULT = CalibrationSettings()
 
 
+_NOMINAL_SIGMA_PX = 0.1
+_LARGEST_FOCAL_STD = 0.1
+
+
 def calibrate_cameras(
     observations: TargetObservations,
     settings: CalibrationSettings = _DEFAULT,
@@ -78,7 +82,26 @@ def calibrate_cameras(
         problem, result = _on_common_time(timing)
     problem, result = _choose_lens(problem, result, settings)
     result = adjust(problem, result.state)
+    _require_focal_lengths(observations, problem, result)
     return _solution(observations, views, problem, result, timing)
+
+
+def _require_focal_lengths(o: TargetObservations, problem: Problem, result: Adjusted) -> None:
+    """Raise CalibrationError where the views leave a camera's focal length open."""
+    covariance, chosen = _camera_covariance(problem, result)
+    # With nearly exact data even a hopeless geometry would claim certainty.
+    scale = max(1.0, _NOMINAL_SIGMA_PX / result.noise.spread)
+    std = dict(zip(chosen.tolist(), (scale * np.sqrt(np.diag(covariance))).tolist(), strict=True))
+    for c, name in enumerate(o.cameras):
+        share = std[c * CAMERA_BLOCK] / result.state.intrinsics[c, 0]
+        if not share < _LARGEST_FOCAL_STD:
+            raise CalibrationError(
+                "the views do not determine the focal length",
+                expected=f"a standard deviation below {_LARGEST_FOCAL_STD:.0%} of it",
+                found=f"{share:.0%}: the target was always parallel to itself, too far away or too small in the image",
+                where=f"camera {name}",
+                hint="show the target tilted by 30 to 60 degrees in several directions, or give known intrinsics",
+            )
 
 
 def _on_common_time(timing: Timing | None) -> tuple[Problem, Adjusted]:

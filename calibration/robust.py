@@ -14,9 +14,9 @@ Bools = NDArray[np.bool_]
 _RAYLEIGH_MEDIAN = np.sqrt(2 * np.log(2))
 # Corners are never found better than this; exact data would leave nothing to tell wrong from right by.
 _SMALLEST_SIGMA_PX = 0.005
-_LEAST_SHARE, _MOST_SHARE = 1e-3, 0.5
+_LEAST_SHARE, _MOST_SHARE = 0.01, 0.5
 # A view may be this much worse than all together (imperfect synchronisation) before its points count as wrong.
-_WORST_VIEW = 4.0
+_WORST_VIEW = 2.5
 
 
 @dataclass(frozen=True)
