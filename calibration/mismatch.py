@@ -13,7 +13,9 @@ from calibration.errors import CalibrationError
 from calibration.footage import Clip
 from calibration.targets import BoardDefinition, TargetKind, dictionaries
 
-_FRAMES = 12
+_FRAMES = 6
+# Markers are looked for in images reduced to this longer side.
+_REDUCED_PX = 960
 _CHESSBOARD_FRAMES = 4
 _MOST_INNER = 12
 
@@ -64,28 +66,49 @@ def _variants(board: BoardDefinition) -> list[tuple[BoardDefinition, str]]:
 
 def _markers(images: list[Grey]) -> str:
     """The dictionary whose markers are seen most, with their numbers."""
-    best: tuple[int, str, Counter[int], bool] = (0, "", Counter(), False)
+    reduced = []
+    for image in images:
+        scale = _REDUCED_PX / max(image.shape)
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else image
+        reduced.append(np.asarray(small, np.uint8))
     for inverted in (False, True):
-        for name in sorted(dictionaries(), key=_dictionary_size):
-            detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, name)))
-            ids: Counter[int] = Counter()
-            for image in images:
-                _, seen, _ = detector.detectMarkers(255 - image if inverted else image)
-                if seen is not None and len(seen) >= 3:  # fewer are found in any texture
-                    ids.update(int(i) for i in np.ravel(seen))
-            # A smaller dictionary is part of the larger of its kind: the first of equals is kept.
+        best: tuple[int, str, Counter[int]] = (0, "", Counter())
+        for name in _largest_dictionaries():
+            ids = _ids(reduced, name, inverted)
             if sum(ids.values()) > best[0]:
-                best = (sum(ids.values()), name, ids, inverted)
-    total, name, ids, inverted = best
-    if not total:
-        return ""
-    polarity = ", inverted" if inverted else ""
-    return f"markers of {name}{polarity}, {len(ids)} different ones numbered {min(ids)} to {max(ids)}"
+                best = (sum(ids.values()), name, ids)
+        if best[0]:
+            _, name, ids = best
+            name = _smallest_with(name, max(ids))
+            polarity = ", inverted" if inverted else ""
+            return f"markers of {name}{polarity}, {len(ids)} different ones numbered {min(ids)} to {max(ids)}"
+    return ""
 
 
-def _dictionary_size(name: str) -> tuple[int, str]:
-    tail = name.rsplit("_", 1)[-1]
-    return (int(tail) if tail.isdigit() else 10_000, name)
+def _ids(images: list[Grey], dictionary: str, inverted: bool) -> Counter[int]:
+    """How often each marker is seen."""
+    detector = cv2.aruco.ArucoDetector(cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, dictionary)))
+    ids: Counter[int] = Counter()
+    for image in images:
+        _, seen, _ = detector.detectMarkers(255 - image if inverted else image)
+        if seen is not None and len(seen) >= 3:  # fewer are found in any texture
+            ids.update(int(i) for i in np.ravel(seen))
+    return ids
+
+
+def _largest_dictionaries() -> list[str]:
+    """One per family: the smaller ones are parts of the larger, under the same numbers."""
+    families = [n for n in dictionaries() if not n.endswith(("_50", "_100", "_250"))]
+    return list({n.upper(): n for n in families}.values())
+
+
+def _smallest_with(name: str, largest_id: int) -> str:
+    """The smallest dictionary of a family that has this marker."""
+    for size in (50, 100, 250):
+        smaller = name.replace("_1000", f"_{size}")
+        if smaller != name and largest_id < size:
+            return smaller
+    return name
 
 
 def _chessboard_size(images: list[Grey]) -> tuple[int, int] | None:
