@@ -40,8 +40,8 @@ class Animation:
         NaN where nothing tells it.
     frames : float64 [N]
         Frame numbers of the take; fractions between frames.
-    frame_time : float
-        Seconds.
+    fps, frame_time : float
+        Frames per second, and seconds from one to the next.
     axes : Axes
     unit : LengthUnit
     moving : int
@@ -58,15 +58,11 @@ class Animation:
     source: NDArray[np.uint8]
     rotation_std: Array
     frames: Array
+    fps: float
     frame_time: float
     axes: Axes
     unit: LengthUnit
     moving: int
-
-    @property
-    def fps(self) -> float:
-        """Frames per second."""
-        return 1 / self.frame_time
 
     @property
     def times(self) -> Array:
@@ -153,6 +149,7 @@ def make_animation(motion: SkeletalMotion, row: int, wanted: Conventions, rate: 
         source=np.stack([source[:, b] if b >= 0 else source.max(1) for b in bones], 1),
         rotation_std=np.stack([std[:, b] if b >= 0 else np.full(len(std), np.nan) for b in bones], 1),
         frames=_frame_numbers(motion, s),
+        fps=s.fps,
         frame_time=s.frame_time,
         axes=wanted.axes,
         unit=wanted.unit,

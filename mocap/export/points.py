@@ -52,7 +52,7 @@ def resampled(trajectories: Trajectories3D, rate: float) -> Trajectories3D:
         trajectories.covariance[s.row], axis1=-2, axis2=-1
     )
     covariance = np.where(larger[..., None, None], trajectories.covariance[s.after], trajectories.covariance[s.row])
-    fps = 1 / s.frame_time
+    fps = s.fps
     return replace(
         trajectories,
         positions=np.where(there[..., None], positions, np.nan),

@@ -33,6 +33,8 @@ class Sampling:
 
     Attributes
     ----------
+    fps : float
+        Of the samples.
     frame_time : float
         Seconds from one sample to the next.
     times : float64 [T]
@@ -49,6 +51,7 @@ class Sampling:
         Whether samples between frames are splined (another rate) or interpolated linearly (gaps).
     """
 
+    fps: float
     frame_time: float
     times: Array
     wanted: Array
@@ -102,7 +105,7 @@ def sampling(frames: Ints, fps: float, rate: float = 0.0) -> Sampling:
     span = times[np.minimum(row + 1, len(frames) - 1)] - times[row]
     part = np.divide(wanted - times[row], span, out=np.zeros(len(wanted)), where=span > 0)
     part = np.where(np.abs(part) < 1e-6, 0.0, part)
-    return Sampling(frame_time, times, wanted, row, part, parts, bool(rate))
+    return Sampling(rate or fps / step, frame_time, times, wanted, row, part, parts, bool(rate))
 
 
 def sample_rotations(rotations: Array, s: Sampling) -> Array:
