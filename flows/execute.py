@@ -12,7 +12,7 @@ from pathlib import Path
 import mocap
 from flows.cache import Cache, Failure, Ingredients, Reference
 from flows.config import Stage
-from flows.digests import canonical
+from flows.digests import canonical, hash_file
 from flows.plan import UnitPlan, differences, make_plan, plan_unit, stage_references
 from flows.progress import progress_file, reporter
 from flows.session import Session
@@ -95,7 +95,7 @@ def _run_and_store(work: Work, stage: Stage, made_from: Ingredients) -> Referenc
     write_record(path, record, provenance)
     reference = Reference(
         key=made_from.key,
-        digest=work.session.digests.digest(path),
+        digest=hash_file(path),
         size=path.stat().st_size,
         seconds=round(time.perf_counter() - started, 3),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -16,44 +16,42 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+from flows.cache import Cache
+from flows.config import Stage
 from flows.run import last_run
 from flows.session import Session
+from flows.stages import STAGES, Work, unit_names
+from mocap.arrays import Record
+from mocap.devices import DeviceChoice
 
+R = TypeVar("R", bound=Record)
 SINGLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "single"
 
 
-def direct(root: Path) -> None:
-    """The stages as library calls, one after the other, everything in memory."""
-    from calibration.formats import read_rig
-    from calibration.synchronisation import synchronise
-    from flows.rig_fit import fit_rig_to_images
-    from mocap.detection.merge import merge_cameras
-    from mocap.detection.stage import detect_video
-    from mocap.devices import DeviceChoice, resolve_device
-    from mocap.filtering import filter_trajectories
-    from mocap.kinematics import solve_motion
-    from mocap.lifting.fallback import lift_missing
-    from mocap.matching import match_people
-    from mocap.resampling import to_common_time
-    from mocap.rig_check import check_rig
-    from mocap.triangulation import triangulate
+@dataclass(frozen=True)
+class InMemory(Work):
+    """A unit of work whose inputs are handed over as they are: no keys, no files, no engine."""
 
+    records: dict[Stage, list[Any]]
+
+    def read_all(self, stage: Stage, kind: type[R]) -> list[R]:
+        """What the upstream stage returned."""
+        return self.records[stage]
+
+
+def direct(root: Path) -> None:
+    """The stages as calls, one after the other, everything in memory."""
     session = Session(root)
-    settings, device = session.config.settings, resolve_device(DeviceChoice.AUTO)
-    rig = read_rig(session.resolve(session.config.session.calibration))
-    rig = fit_rig_to_images(rig, session.config.cameras, session.footage, settings.calibrate.crop_tolerance_px)
-    span = range(*session.frame_range)
-    views = [detect_video(v, settings.detect, device, span, camera=name) for name, v in session.videos.items()]
-    keypoints = merge_cameras(views)
-    rig = rig.select(keypoints.cameras)
-    times = synchronise(rig.names, settings.synchronise)
-    keypoints = to_common_time(keypoints, times)
-    rig = check_rig(keypoints, rig, settings.synchronise.refine_cameras).apply(rig)
-    matches = match_people(keypoints, rig, settings.match)
-    lifted = lift_missing(triangulate(matches, rig, settings.triangulate), matches, rig, settings.lift)
-    solve_motion(filter_trajectories(lifted, settings.filter), settings.solve)
+    cache = Cache(session.state, session.digests)
+    records: dict[Stage, list[Any]] = {}
+    for stage in Stage:
+        for unit in unit_names(session, stage):
+            work = InMemory(session, cache, unit, {}, DeviceChoice.AUTO, lambda _done, _total: None, records)
+            records.setdefault(stage, []).append(STAGES[stage].step(work))
 
 
 def timed(*arguments: object) -> float:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,6 +140,22 @@ def test_two_runs_at_once_are_refused(keypoint_session):
     with first.lock():
         with pytest.raises(SessionError, match="another `mocap run`") as raised, second.lock():
             pass
-        assert "process" in str(raised.value)
+        assert f"process {os.getpid()} on {socket.gethostname()}" in str(raised.value)
     with second.lock():
         pass
+
+
+def test_the_lock_of_a_run_that_was_killed_holds_nobody_up(keypoint_session):
+    """The file stays, with the dead owner's name in it; the lock does not."""
+    code = """
+import os, signal, sys
+from pathlib import Path
+from flows.session import Session
+with Session(Path(sys.argv[1])).lock():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run([sys.executable, "-c", code, str(keypoint_session)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert (keypoint_session / ".mocap/lock").read_text().startswith("process ")
+    with Session(keypoint_session).lock():
+        assert f"process {os.getpid()} " in (keypoint_session / ".mocap/lock").read_text()
