@@ -145,6 +145,24 @@ def models_pull(name: str) -> None:
     typer.echo(f"{pull(name)}")
 
 
+@models_app.command("add")
+def models_add(
+    name: str, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file you downloaded.")]
+) -> None:
+    """Take weights that you downloaded into the user's cache and check that they fit."""
+    import torch
+
+    from flows.parsing import parse_table
+    from mocap.detection.detector import check_weights
+    from mocap.detection.settings import DetectionSettings
+    from mocap.models import add, entry
+
+    settings = parse_table(DetectionSettings, {"detector": entry(name).name}, "NAME")
+    if file.is_file():
+        check_weights(settings, file, torch.device("cpu"))
+    typer.echo(f"{add(name, file)}")
+
+
 @models_app.command("path")
 def models_path(name: str) -> None:
     """Say where the weights of a network are."""

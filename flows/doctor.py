@@ -56,9 +56,11 @@ def _torch() -> str:
 
 
 def _weights() -> str:
-    from mocap.models import MODELS, model_path
+    from mocap.models import MODELS, UserSource, is_available, model_path
 
-    return ", ".join(f"{name} at {model_path(name)}" for name in MODELS)
+    # Those that only the user can download need not be here.
+    wanted = [n for n, model in MODELS.items() if is_available(n) or not isinstance(model.source, UserSource)]
+    return ", ".join(f"{name} at {model_path(name)}" for name in wanted)
 
 
 def _video() -> str:

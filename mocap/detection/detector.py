@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mocap import models
+from mocap.detection.decoders import DecoderSettings
 from mocap.detection.poses import People
 from mocap.detection.settings import DetectionSettings, DetectorName
 from mocap.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
     import torch
+
+    from mocap.detection.topdown import CropNetwork
 
 
 class Detector(Protocol):
@@ -35,15 +39,59 @@ def make_detector(settings: DetectionSettings, device: torch.device) -> Detector
     Raises
     ------
     WeightsError
-        The weights are missing and cannot be fetched.
+        The weights are missing and cannot be fetched, or are of another network.
     """
-    folder = models.ensure(settings.detector.value)
-    match settings.detector:
-        case DetectorName.BLAZEPOSE:
-            from mocap.detection.blazepose import BlazePose
-            from mocap.detection.tracking import RegionTracker
+    from mocap.detection.blazepose import BlazePose
+    from mocap.detection.tracking import RegionTracker
 
-            return RegionTracker(BlazePose(folder, device, refine=settings.refine), settings)
+    models.ensure(settings.detector.value)
+    blazepose = BlazePose(models.ensure("blazepose"), device, refine=settings.refine)
+    if settings.detector is DetectorName.BLAZEPOSE:
+        return RegionTracker(blazepose, settings)
+    from mocap.detection.topdown import TopDown
+
+    return RegionTracker(TopDown(blazepose, crop_network(settings, device)), settings)
+
+
+def check_weights(settings: DetectionSettings, path: Path, device: torch.device) -> None:
+    """Load a file that is to become a detector's weights; nothing is kept.
+
+    Raises
+    ------
+    WeightsError
+        It is of another network.
+    """
+    if settings.detector is not DetectorName.BLAZEPOSE:  # whose files are checked by digest
+        crop_network(settings, device, path)
+
+
+def crop_network(settings: DetectionSettings, device: torch.device, path: Path | None = None) -> CropNetwork:
+    """The network for crops that the settings name.
+
+    Parameters
+    ----------
+    settings : DetectionSettings
+    device : torch.device
+    path : Path, optional
+        Weights; those in the user's cache by default.
+
+    Raises
+    ------
+    WeightsError
+        The weights are missing or of another network.
+    """
+    from mocap.detection.checkpoints import load_strictly
+    from mocap.detection.heatmap_pose import HeatmapPose
+    from mocap.detection.hrnet import HRNet
+
+    model = models.entry(settings.detector.value)
+    skeleton = SKELETONS[model.skeleton]
+    path = models.model_path(model.name) / model.files[0].name if path is None else path
+    decoder = DecoderSettings(method=settings.decoder)
+    width = {DetectorName.HRNET_W32: 32, DetectorName.HRNET_W48: 48}[settings.detector]
+    network = HRNet(width, len(skeleton.joints))
+    load_strictly(network, path, add_command=model.add_command)
+    return HeatmapPose(network, device, model.input_size, decoder, flip=settings.flip_test, skeleton=skeleton)
 
 
 def joint_names(detector: DetectorName) -> tuple[str, ...]:

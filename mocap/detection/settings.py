@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from mocap.detection.decoders import DecoderName
 from mocap.errors import SettingsError
 
 
@@ -12,6 +13,8 @@ class DetectorName(enum.StrEnum):
     """Networks that find people in images."""
 
     BLAZEPOSE = "blazepose"
+    HRNET_W32 = "hrnet_w32"
+    HRNET_W48 = "hrnet_w48"
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,11 @@ class DetectionSettings:
     Finds small and several people; each level costs about four times the one before, and the finest is
     left out of every second search. 0: whole frame only. One level more is searched when nobody is in sight."""
     refine: bool = True
-    """Sharpen joints with the network's heatmap."""
+    """Sharpen joints with the network's heatmap (BlazePose)."""
+    decoder: DecoderName = DecoderName.DARK
+    """How heatmaps become points (networks that give one heatmap per joint)."""
+    flip_test: bool = True
+    """Look at each crop and its mirror image and average: steadier, twice the time (those networks as well)."""
     duplicate_similarity: float = 0.6
     """Object keypoint similarity (0..1) above which two poses in one frame are the same person."""
     batch_frames: int = 16
@@ -51,6 +58,10 @@ class DetectionSettings:
         if not isinstance(self.detector, DetectorName):
             raise SettingsError(
                 "unknown detector", expected=", ".join(DetectorName), found=repr(self.detector), where="detect.detector"
+            )
+        if not isinstance(self.decoder, DecoderName):
+            raise SettingsError(
+                "unknown decoder", expected=", ".join(DecoderName), found=repr(self.decoder), where="detect.decoder"
             )
         for name in ("person_score", "pose_score", "sharpness", "duplicate_similarity"):
             self._require(name, 0 < getattr(self, name) < 1, "between 0 and 1")

@@ -40,7 +40,7 @@ def test_every_entry_is_complete():
     for name, entry in models.MODELS.items():
         assert entry.name == name
         assert entry.skeleton in SKELETONS
-        assert all(len(f.sha256) == 64 for f in entry.files)
+        assert all(len(f.sha256) == 64 for f in entry.files) or isinstance(entry.source, models.UserSource)
         assert len(models.digest(name)) == 64
 
 
@@ -137,3 +137,47 @@ def test_the_digest_follows_the_content(toy, monkeypatch):
     other = (dataclasses.replace(toy.files[0], sha256="0" * 64), toy.files[1])
     monkeypatch.setitem(models.MODELS, "toy", dataclasses.replace(toy, files=other))
     assert models.digest("toy") != before
+
+
+@pytest.fixture
+def toy_file(monkeypatch):
+    source = models.UserSource("https://example.org/zoo", "toy.pth")
+    entry = dataclasses.replace(models.MODELS["hrnet_w32"], name="toy_file", files=(models.ModelFile("toy.pth"),),
+                                source=source, needs=())  # fmt: skip
+    monkeypatch.setitem(models.MODELS, "toy_file", entry)
+    return entry
+
+
+def test_a_file_given_by_the_user(cache, toy_file, tmp_path):
+    for call in (models.ensure, models.pull, models.model_path):
+        with pytest.raises(WeightsError, match="missing") as caught:
+            call("toy_file")
+        assert caught.value.hint == "mocap models add toy_file FILE, with toy.pth from https://example.org/zoo"
+    absent = models.digest("toy_file")
+    (tmp_path / "download (1).pth").write_bytes(b"weights")
+    folder = models.add("toy_file", tmp_path / "download (1).pth")
+    assert (folder / "toy.pth").read_bytes() == b"weights"
+    assert models.ensure("toy_file") == folder
+    first = models.digest("toy_file")
+    (tmp_path / "other.pth").write_bytes(b"other weights")
+    models.add("toy_file", tmp_path / "other.pth")
+    assert len({absent, first, models.digest("toy_file")}) == 3
+    (folder / "toy.pth").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="damaged"):
+        models.ensure("toy_file")
+    with pytest.raises(WeightsError, match="no such file"):
+        models.add("toy_file", tmp_path / "none.pth")
+
+
+def test_a_file_that_is_not_the_registered_one_is_refused(cache, toy_file, tmp_path, monkeypatch):
+    known = dataclasses.replace(toy_file, files=(models.ModelFile("toy.pth", hashlib.sha256(b"right").hexdigest()),))
+    monkeypatch.setitem(models.MODELS, "toy_file", known)
+    (tmp_path / "x.pth").write_bytes(b"wrong")
+    with pytest.raises(WeightsError, match="another version"):
+        models.add("toy_file", tmp_path / "x.pth")
+    assert not models.is_available("toy_file")
+
+
+def test_adding_a_wheel_at_hand(cache, toy, tmp_path):
+    models.add("toy", wheel(tmp_path / "x.whl", CONTENT))
+    assert models.is_available("toy")
