@@ -12,6 +12,13 @@ from mocap.matching.settings import MatchingSettings
 
 Array = NDArray[np.float64]
 
+# Limb lengths that differ by this many times `max_reentry_difference` are another body's, however near.
+_OTHER_BODY = 2.5
+# Standard deviation of the relative difference of one body's limb lengths, at best and for a single frame.
+_LIMB_STD, _LIMB_FRAME_STD = 0.015, 0.15
+# A person who is not seen is this far from where they were (metres), and this much farther per second.
+_PLACE_STD, _WALK_STD = 0.2, 0.8
+
 
 @dataclass(eq=False)
 class Tracklet:
@@ -25,6 +32,8 @@ class Tracklet:
     first_pose, last_pose : float64 [J, 3], metres
     seen : int
         Frames in which enough views saw it.
+    held : int
+        Frames in which two views or more did.
     limbs : float64 [L]
         Mean limb lengths, metres; NaN where never measured.
     segment : int
@@ -32,7 +41,7 @@ class Tracklet:
     dead : int
         First row in which it lives no more.
     confirmed : int
-        Row of the frame that completes the shortest duration, -1 before.
+        Row of the frame that completes the shortest duration or leaves no doubt, -1 before.
     early : (limbs, weight), optional
         What was known of the limbs then.
     """
@@ -48,6 +57,7 @@ class Tracklet:
     segment: int = 0
     dead: int = 0
     confirmed: int = -1
+    held: int = 0
     early: tuple[Array, Array] | None = None
 
 
@@ -87,10 +97,8 @@ def collect(
             if len(at):
                 new = _measure(int(ident), rows.start, at, views, poses[:, m], limb_index, min_views)
                 new.segment = int(segment[rows.start + at[0]])
-                full = np.flatnonzero(views >= min_views)
-                before = old.seen if old is not None else 0
-                if before < needed <= before + len(full):
-                    last = full[needed - before - 1]
+                last = _confirmed_at(views, min_views, needed - (old.seen if old is not None else 0))
+                if last >= 0 and (old is None or old.confirmed < 0):
                     part = _measure(new.ident, rows.start, at[: last + 1], views[: last + 1], poses[:, m], limb_index,
                                     min_views)  # fmt: skip
                     _continue(part, old)
@@ -99,6 +107,17 @@ def collect(
                 tracklets[new.ident] = new
             if int(ident) in tracklets:
                 tracklets[int(ident)].dead = rows.start + int(alive[-1]) + 1
+
+
+def _confirmed_at(views: NDArray[np.int64], min_views: int, needed: int) -> int:
+    """First place in `views` [n] where a tracklet that needs so many more frames is beyond doubt; -1 if none.
+
+    One view more than necessary leaves no doubt: chance does not bring so many rays together.
+    """
+    full = np.flatnonzero(views >= min_views)
+    sure = np.flatnonzero(views > min_views)
+    ends = [int(full[needed - 1])] if 0 < needed <= len(full) else []
+    return min(ends + [int(i) for i in sure[:1]], default=-1)
 
 
 def _measure(
@@ -115,7 +134,7 @@ def _measure(
     middle = np.where(number > 1, (low + high) / 2, np.where(number > 0, low, 0.0))
     return Tracklet(
         ident, start + int(at[0]), start + int(at[-1]), poses[at[0]].astype(float), poses[at[-1]].astype(float),
-        int((views >= min_views).sum()), middle, number.astype(float),
+        int((views >= min_views).sum()), middle, number.astype(float), held=int((views >= 2).sum()),
     )  # fmt: skip
 
 
@@ -127,6 +146,7 @@ def _continue(new: Tracklet, old: Tracklet | None) -> None:
     new.limbs = (old.limbs * old.weight + new.limbs * new.weight) / np.maximum(total, 1.0)
     new.weight, new.first, new.first_pose = total, old.first, old.first_pose
     new.seen += old.seen
+    new.held += old.held
     if old.confirmed >= 0:
         new.confirmed, new.early = old.confirmed, old.early
 
@@ -158,11 +178,11 @@ def link_causally(
                 continue  # still there
             difference = person.difference([now])
             if before.segment != t.segment:
-                cost[k] = 10.0 + min(difference, 1e3)
+                cost[k] = 1e3 + min(difference, 1e3)
             elif _reach(before, t, frames, fps, settings) < np.inf:
                 cost[k] = _reach(before, t, frames, fps, settings)
             elif difference < settings.max_reentry_difference:
-                cost[k] = 5.0 + difference
+                cost[k] = 1e2 + difference
         index = int(np.argmin(cost)) if len(cost) and np.isfinite(cost.min()) else len(persons)
         if index == len(persons):
             persons.append(_Person())
@@ -198,8 +218,9 @@ def link(
     when a person is away is that person if the limb lengths agree. Across a jump of `frames`
     the persons are taken up again by limb length alone, so that their number stays bounded.
     """
-    counting = [t for t in tracklets if t.seen >= frames_needed(fps, settings)]
-    chains = _chains(counting, frames, fps, settings)
+    needed = frames_needed(fps, settings)
+    lasting = [t for t in tracklets if t.held >= needed]
+    chains = [c for c in _chains(lasting, frames, fps, settings) if sum(t.seen for t in c) >= needed]
     persons: list[_Person] = []
     result: dict[int, int] = {}
     for segment in sorted({c[0].segment for c in chains}):
@@ -224,6 +245,12 @@ class _Person:
     segment: int = -1
     limbs: Array | None = None
     weight: Array | None = None
+
+    @staticmethod
+    def of(tracklet: Tracklet) -> _Person:
+        person = _Person()
+        person.add([tracklet])
+        return person
 
     def add(self, chain: list[Tracklet]) -> None:
         for t in chain:
@@ -295,7 +322,16 @@ def _reach(a: Tracklet, b: Tracklet, frames: NDArray[np.int64], fps: float, sett
         return np.inf
     distance = _centre_distance(a.last_pose, b.first_pose)
     reach = settings.max_track_distance_m + settings.max_speed_m_s * min(gap, settings.max_occlusion_s)
-    return float(distance + 0.1 * gap) if distance <= reach else np.inf
+    person = _Person.of(a)
+    difference = person.difference([b])
+    if distance > reach or (np.isfinite(difference) and difference > _OTHER_BODY * settings.max_reentry_difference):
+        return np.inf
+    # Minus the log likelihood: over a long absence the body says more than the place.
+    cost = 0.5 * (distance / (_PLACE_STD + _WALK_STD * gap)) ** 2 + 0.1 * gap
+    if np.isfinite(difference):
+        frames_seen = max(1.0, float(min(a.weight.max(initial=0.0), b.weight.max(initial=0.0))))
+        cost += 0.5 * (difference / (_LIMB_STD + _LIMB_FRAME_STD / np.sqrt(frames_seen))) ** 2
+    return float(cost)
 
 
 def _centre_distance(a: Array, b: Array) -> float:

@@ -79,8 +79,9 @@ def _single_slots(keypoints: Keypoints2D, settings: MatchingSettings) -> NDArray
     slot = np.where(seen, 0, -1).astype(np.int16)
     needed = frames_needed(keypoints.fps, settings)
     if settings.mode is MatchMode.CAUSAL:
-        slot[:, full.cumsum() < needed] = -1
-        return slot if full.sum() >= needed else slot[..., :0]
+        confirmed = full.cumsum() >= needed
+        slot[:, ~confirmed] = -1
+        return slot if confirmed.any() else slot[..., :0]
     return slot if full.sum() >= min(needed, len(full)) and full.any() else slot[..., :0]
 
 
@@ -117,7 +118,7 @@ def _tracked_slots(
         track_frames(
             rig.centres, d, weight, seconds[rows], breaks[rows], mirror, settings.max_track_distance_m,
             settings.max_speed_m_s, settings.max_ray_distance_m, settings.min_joints, settings.max_occlusion_s,
-            method, state.pose, state.velocity, state.ident, state.unseen, state.support, state.counter,
+            method, state.pose, state.velocity, state.ident, state.unseen, state.support, state.hold, state.counter,
             owner[:, rows], poses, tracks,
         )  # fmt: skip
         views = settings.views_needed(V)

@@ -62,7 +62,7 @@ class MatchingSettings:
 
     mode: MatchMode = MatchMode.OFFLINE
     """offline: decisions use the whole take. causal: only what came before, as if live; a person exists from
-    the frame on that completes `min_duration_s`."""
+    the frame on that completes `min_duration_s`, or in which one view more than `min_views` sees it."""
     method: AssignmentMethod = AssignmentMethod.CLUSTER
     """cluster, hungarian or greedy; the last two for comparison."""
     override: tuple[MatchOverride, ...] = ()

@@ -25,6 +25,8 @@ class TrackState:
         Seconds since two views saw the track (while it is young), or any view.
     support : float64 [M]
         Seconds in sum that two or more views saw it.
+    hold : float64 [M]
+        Views that hold it, averaged over the last half second.
     counter : int64 [1]
         Next tracklet number.
     """
@@ -34,6 +36,7 @@ class TrackState:
     ident: NDArray[np.int64]
     unseen: Array
     support: Array
+    hold: Array
     counter: NDArray[np.int64]
 
     @staticmethod
@@ -45,5 +48,6 @@ class TrackState:
             ident=np.full(tracks, -1),
             unseen=np.zeros(tracks),
             support=np.zeros(tracks),
+            hold=np.zeros(tracks),
             counter=np.zeros(1, np.int64),
         )

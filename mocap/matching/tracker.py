@@ -33,6 +33,13 @@ _COAST_S = 0.2
 _AGREE = 0.7
 # How long a track may stay unseen, as a share of the time it was seen by two views.
 _TRUST = 0.5
+# Cost, as a share of the gate, of what only a far-reaching track may take.
+_LAST = 0.999
+# A single view continues a track only while it was seen at most this long ago, seconds, and if it fits
+# within this share of the gate.
+_SINGLE_S, _SINGLE_FIT = 0.2, 0.5
+# Time over which the views that hold a track are averaged, seconds.
+_HOLD_S = 0.5
 
 
 @njit(cache=True, error_model="numpy")
@@ -70,6 +77,14 @@ def _predict(
 
 
 @njit(cache=True, error_model="numpy")
+def _cost(distance: float, gate_m: float, reach: float) -> float:
+    """What it costs a track to take a slot; a track unseen for a while reaches farther, but comes last."""
+    if distance < gate_m:
+        return distance
+    return _LAST * gate_m if distance < gate_m + min(reach, gate_m) else np.inf
+
+
+@njit(cache=True, error_model="numpy")
 def _assign_views(
     centres: Array, d: Array, weight: Array, predicted: Array, ident: Ints, unseen: Array, mirror: Ints,
     gate_m: float, growth: float, min_joints: int, greedy: bool, slots: Ints, free: Bools,
@@ -79,8 +94,7 @@ def _assign_views(
     live = np.flatnonzero(ident >= 0)
     cost, gate, column = np.empty((len(live), S)), np.empty(len(live)), np.empty(len(live), np.int64)
     turned = np.empty((len(live), S), np.bool_)
-    for i in range(len(live)):
-        gate[i] = gate_m + min(growth * unseen[live[i]], gate_m)
+    gate[:] = gate_m
     slots[:] = -1
     for v in range(V):
         for i in range(len(live)):
@@ -90,7 +104,8 @@ def _assign_views(
                     plain, crossed = slot_to_pose(
                         centres[v], d[v, s], weight[v, s], predicted[live[i]], mirror, min_joints
                     )
-                    cost[i, s], turned[i, s] = min(plain, crossed + TURN_M), crossed + TURN_M < plain
+                    turned[i, s] = crossed + TURN_M < plain
+                    cost[i, s] = _cost(min(plain, crossed + TURN_M), gate_m, growth * unseen[live[i]])
         if greedy:
             assign_greedily(cost, gate, column)
         else:
@@ -187,10 +202,17 @@ def _update(
             _move_with(pose, new, velocity, dt, elapsed)
             return 2
     for v in range(slots.shape[0]):
-        if slots[v] >= 0:
+        s = slots[v]
+        if s < 0:
+            continue
+        fit, crossed = slot_to_pose(centres[v], d[v, s], weight[v, s], predicted, mirror, min_joints)
+        if elapsed - dt <= _SINGLE_S and min(fit, crossed) < _SINGLE_FIT * gate_m:
             velocity[:] *= 0.5
-            _move_across(centres[v], d[v, slots[v]], weight[v, slots[v]], predicted, pose)
+            _move_across(centres[v], d[v, s], weight[v, s], predicted, pose)
             return 1
+        # One view is no proof that somebody is back, nor that it is this one.
+        free[v, s] = True
+        slots[v] = -1
     pose[:] = predicted
     return 0
 
@@ -200,17 +222,20 @@ def _drop_doubles(
     pose: Array,
     ident: Ints,
     slots: Ints,
+    hold: Array,
 ) -> None:
-    """Where two tracks have become one body, the one that fewer views hold (then the younger) ends."""
+    """Where two tracks have become one body, the one that fewer views have held (then the younger) ends."""
     for m in range(ident.shape[0]):
         for k in range(m):
             if ident[m] < 0 or ident[k] < 0 or mean_joint_distance(pose[m], pose[k]) > 0.5 * SAME_BODY_M:
                 continue
-            held_m, held_k = np.sum(slots[m] >= 0), np.sum(slots[k] >= 0)
-            weaker = m if held_m < held_k or (held_m == held_k and ident[m] > ident[k]) else k
-            if min(held_m, held_k) < 2:
-                ident[weaker] = -1
-                slots[weaker] = -1
+            weaker = m if hold[m] < hold[k] or (hold[m] == hold[k] and ident[m] > ident[k]) else k
+            stronger = k if weaker == m else m
+            for v in range(slots.shape[1]):
+                if slots[stronger, v] < 0:
+                    slots[stronger, v] = slots[weaker, v]
+            ident[weaker] = -1
+            slots[weaker] = -1
 
 
 @njit(cache=True, error_model="numpy")
@@ -229,7 +254,7 @@ def _usable_slots(
 def _update_tracks(
     centres: Array, d: Array, weight: Array, slots: Ints, predicted: Array, mirror: Ints, gate_m: float,
     min_joints: int, occlusion_s: float, dt: float, pose: Array, velocity: Array, ident: Ints, unseen: Array,
-    support: Array, free: Bools,
+    support: Array, hold: Array, free: Bools,
 ) -> None:  # fmt: skip
     """Poses of all tracks from their slots; those unseen for too long end."""
     for m in range(ident.shape[0]):
@@ -239,6 +264,7 @@ def _update_tracks(
             centres, d, weight, slots[m], predicted[m], mirror, gate_m, min_joints, dt, unseen[m] + dt, pose[m],
             velocity[m], free,
         )  # fmt: skip
+        hold[m] += min(1.0, dt / _HOLD_S) * (np.sum(slots[m] >= 0) - hold[m])
         if views >= 2:
             support[m] += dt
         # A track must earn the right to wait: what chance brought together falls apart soon.
@@ -255,7 +281,8 @@ def _update_tracks(
 def track_frames(
     centres: Array, d: Array, weight: Array, seconds: Array, breaks: Bools, mirror: Ints, gate_m: float,
     growth: float, limit_m: float, min_joints: int, occlusion_s: float, method: int, pose: Array, velocity: Array,
-    ident: Ints, unseen: Array, support: Array, counter: Ints, owner: Ints, poses: NDArray[np.float32], tracks: Ints,
+    ident: Ints, unseen: Array, support: Array, hold: Array, counter: Ints, owner: Ints, poses: NDArray[np.float32],
+    tracks: Ints,
 ) -> None:  # fmt: skip
     """Track a chunk of frames.
 
@@ -275,7 +302,7 @@ def track_frames(
     gate_m, growth, limit_m, min_joints, occlusion_s : see `MatchingSettings`.
     method : int
         0 cluster, 1 hungarian, 2 greedy.
-    pose, velocity, ident, unseen, support, counter : the `TrackState`, changed in place.
+    pose, velocity, ident, unseen, support, hold, counter : the `TrackState`, changed in place.
     owner : int64 [V, T, S]
         Result: tracklet number of each slot, -1 none.
     poses : float32 [T, M, J, 3], tracks : int64 [T, M]
@@ -300,13 +327,13 @@ def track_frames(
         )  # fmt: skip
         _update_tracks(
             centres, now, confidence, slots, predicted, mirror, gate_m, min_joints, occlusion_s, dt, pose, velocity,
-            ident, unseen, support, free,
+            ident, unseen, support, hold, free,
         )  # fmt: skip
         add_newcomers(
             centres, now, confidence, free, mirror, limit_m, min_joints, method, pose, velocity, ident, unseen,
-            support, counter, slots,
+            support, hold, counter, slots,
         )  # fmt: skip
-        _drop_doubles(pose, ident, slots)
+        _drop_doubles(pose, ident, slots, hold)
         _record(ident, slots, pose, owner[:, t], poses[t], tracks[t])
 
 
