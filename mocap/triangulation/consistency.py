@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -121,6 +122,38 @@ def consistency_loss(
     """
     import torch
 
+    pairs = view_pairs(lenses, keypoints, confidence)
+    _, square = pair_mean(pairs)
+    live = pairs.weight.sum(0) > 0
+    spread = torch.sqrt(square + smoothing**2)
+    return torch.where(live, spread, torch.zeros_like(spread)).sum() / live.sum().clamp(min=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ViewPairs:
+    """What every pair of V views says of N joints by itself; Q = V (V - 1) / 2 pairs, torch tensors.
+
+    Attributes
+    ----------
+    views : int [2, Q]
+    points : float [2, Q, N, 3]
+        The nearest points of the two rays, world, metres; each is its own view's estimate.
+    depth : float [2, Q, N]
+        Their distance from the two cameras, metres.
+    weight : float [Q, N]
+        Product of the confidences times sin^2 of the angle between the rays; 0 where the pair says nothing.
+    """
+
+    views: torch.Tensor
+    points: torch.Tensor
+    depth: torch.Tensor
+    weight: torch.Tensor
+
+
+def view_pairs(lenses: Lenses, keypoints: torch.Tensor, confidence: torch.Tensor) -> ViewPairs:
+    """The 3D estimates of all view pairs; parameters as of `consistency_loss`, joints flattened."""
+    import torch
+
     from calibration.projection import rays
 
     seen = torch.isfinite(keypoints).all(-1) & (confidence > 0)
@@ -137,14 +170,19 @@ def consistency_loss(
     sin2 = 1 - cosine * cosine
     w = weight[a] * weight[b] * sin2
     solvable = (w > 0) & (sin2 > 1e-8)
-    w = torch.where(solvable, w, torch.zeros_like(w))
     safe = torch.where(solvable, sin2, torch.ones_like(sin2))
-    pa = origin[a][:, None] + ((along_a - cosine * along_b) / safe)[..., None] * da
-    pb = origin[b][:, None] + ((cosine * along_a - along_b) / safe)[..., None] * db
-    total = w.sum(0)
-    live = total > 0
-    share = w / torch.where(live, total, torch.ones_like(total))
-    mean = (share[..., None] * (pa + pb) / 2).sum(0)
-    squares = ((pa + pb) / 2 - mean).square().sum(-1) + (pa - pb).square().sum(-1) / 4
-    spread = torch.sqrt((share * squares).sum(0) + smoothing**2)
-    return torch.where(live, spread, torch.zeros_like(spread)).sum() / live.sum().clamp(min=1)
+    depth = torch.stack([(along_a - cosine * along_b) / safe, (cosine * along_a - along_b) / safe])
+    points = torch.stack([origin[a][:, None] + depth[0, ..., None] * da, origin[b][:, None] + depth[1, ..., None] * db])
+    return ViewPairs(torch.stack([a, b]), points, depth, torch.where(solvable, w, torch.zeros_like(w)))
+
+
+def pair_mean(pairs: ViewPairs) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weighted mean [N, 3] m of the pairs' points, and their mean square distance from it [N] m2."""
+    import torch
+
+    total = pairs.weight.sum(0)
+    share = pairs.weight / torch.where(total > 0, total, torch.ones_like(total))
+    middle = pairs.points.mean(0)
+    mean = (share[..., None] * middle).sum(0)
+    squares = (middle - mean).square().sum(-1) + (pairs.points[0] - pairs.points[1]).square().sum(-1) / 4
+    return mean, (share * squares).sum(0)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import torch
 
 from calibration.projection import Lenses, project_with_jacobian, undistort
+from mocap.triangulation.consistency import pair_mean, view_pairs
+
+# Metres: view pairs that agree better than this agree by chance.
+_LEAST_SPREAD = 1e-3
 
 
 def weighted_dlt(lenses: Lenses, keypoints: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -49,7 +53,12 @@ def weighted_dlt(lenses: Lenses, keypoints: torch.Tensor, weights: torch.Tensor)
 
 
 def refine(
-    lenses: Lenses, keypoints: torch.Tensor, weights: torch.Tensor, points: torch.Tensor, steps: int = 3
+    lenses: Lenses,
+    keypoints: torch.Tensor,
+    weights: torch.Tensor,
+    points: torch.Tensor,
+    steps: int = 3,
+    consistency: float = 0.0,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Gauss-Newton on the reprojection error with the full lens model.
 
@@ -61,19 +70,30 @@ def refine(
     points : float [..., 3]
         Start, world, metres.
     steps : int
+    consistency : float
+        Weight of the multi-view consistency term: the result is drawn to the mean of what the view
+        pairs say on their own, with this many times the precision that their spread shows. Off by
+        default: view pairs hold nothing that the reprojection error does not weigh better
+        (tests/benchmarks/geometry.py has the numbers).
 
     Returns
     -------
     points : float [..., 3], metres
     covariance : float [..., 3, 3], m2
-        (sum of J^T W J)^-1 at the result.
+        (sum of J^T W J)^-1 at the result; the consistency term, made of the same pixels, adds no certainty.
     """
     V = keypoints.shape[0]
     pixels, w = keypoints.reshape(V, -1, 2), weights.reshape(V, -1)
     x = points.reshape(-1, 3)
+    pull, precision = torch.zeros_like(x), torch.zeros_like(x[:, :1])
+    if consistency > 0:
+        pull, square = pair_mean(view_pairs(lenses, pixels, w))
+        precision = (consistency / square.clamp(min=_LEAST_SPREAD**2))[:, None]
+        precision = torch.where(square[:, None] > 0, precision, torch.zeros_like(precision))
+    eye = torch.eye(3, dtype=x.dtype, device=x.device)
     for _ in range(steps):
         H, g = _normal_equations(lenses, pixels, w, x)
-        step, _ = solve3(H, g)
+        step, _ = solve3(H + precision[..., None] * eye, g + precision * (x - pull))
         x = x - step
     H, _ = _normal_equations(lenses, pixels, w, x)
     covariance, solvable = inverse3(H)

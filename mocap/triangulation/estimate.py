@@ -84,7 +84,8 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     -------
     Trajectories3D
         NaN with source MISSING where fewer than `min_views` views agree, or the geometry does not
-        say where the joint is.
+        say where the joint is; the log says how many joints for which reason (`triangulate_points`
+        gives each joint's).
 
     Raises
     ------
@@ -111,6 +112,7 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     positions, covariance = np.full((T, P, J, 3), np.nan, "f4"), np.full((T, P, J, 3, 3), np.nan, "f4")
     error, consistency = np.full((T, P, J), np.nan, "f4"), np.full((T, P, J), np.nan, "f4")
     views, source = np.zeros((T, P, J), "u8"), np.zeros((T, P, J), "u1")
+    reasons = np.zeros(len(Reason), np.int64)
     for rows in _chunks(T, settings.chunk_frames):
         points = triangulate_points(_gather(matches, rows), rig, noise, settings)
         shape = (rows.stop - rows.start, P, J)
@@ -121,6 +123,9 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
         bits = (points.inlier > 0.5) @ (np.uint64(1) << np.arange(V, dtype=np.uint64))
         views[rows] = np.where(found, bits, 0).reshape(shape)
         source[rows] = np.where(found, Source.TRIANGULATED, Source.MISSING).reshape(shape)
+        reasons += np.bincount(points.reason, minlength=len(Reason))
+    said = ", ".join(f"{n} {r.name.lower().replace('_', ' ')}" for r, n in zip(Reason, reasons, strict=True) if n)
+    log.info("triangulated joints: %s", said or "none")
     return Trajectories3D(
         positions=positions, covariance=covariance, source=source, reprojection_error=error, consistency=consistency,
         views_used=views, person_ids=matches.person_ids, frames=matches.frames, joint_names=matches.joint_names,
