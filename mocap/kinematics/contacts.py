@@ -16,7 +16,7 @@ _SPEED_S = 0.08
 # A point that stands is slower than this, m/s: three times the speed that noise gives to standing feet,
 # within bounds. It stands on until it is half as fast again.
 _NOISE_FACTOR = 3.0
-_SLOW = (0.08, 0.40)
+_SLOW = (0.12, 0.40)
 _RELEASE = 1.5
 # Share of the time that a foot stands at least (stance takes 60 % of a walking cycle, 35 % of a running
 # one; Novacheck, Gait & Posture 7, 1998): the speed below which it moves that long is noise.

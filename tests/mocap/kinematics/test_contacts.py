@@ -55,7 +55,7 @@ def test_a_foot_held_up_that_sways_does_not_stand():
     places, _ = stepping((0, 0.5, 0), still=60)
     places = places.copy()
     t = np.arange(len(places)) / RATE
-    places[75:135, ..., 0] += 0.02 * np.sin(2 * np.pi * 0.8 * t[75:135])[:, None, None]
+    places[75:135, ..., 0] += 0.04 * np.sin(2 * np.pi * 0.8 * t[75:135])[:, None, None]
     spans = [c for c in find_contacts(places, np.ones((len(places), 2, 2), bool), RATE) if (c.foot, c.point) == (0, 0)]
     assert all(c.stop <= 70 or c.start >= 130 for c in spans)
 
@@ -99,22 +99,24 @@ def test_feet_that_stand_do_not_slide(studio):
 
 
 def test_no_pops_where_contacts_begin_and_end(studio):
-    """Accelerations of knees, ankles and toes near borders stay those of the motion itself."""
-    _, found = studio
+    """Near borders knees, ankles and toes accelerate no more than in the true motion, or without locking."""
+    motion, found = studio
     free, locked = (solve_motion(found, SolveSettings(contacts=c)) for c in (False, True))
+
+    def size(path):
+        return np.linalg.norm(np.diff(path, 2, axis=0), axis=-1) * FPS**2
+
     for foot, side in enumerate(("Left", "Right")):
         border = np.zeros(len(found.frames), bool)
         for point in (0, 1):
             for row in np.flatnonzero(np.diff(locked.contacts[:, 0, foot, point].astype(int))):
                 border[max(0, row - 3) : row + 4] = True
-        for bone in ("Leg", "Foot", "ToeBase"):
+        near = border[1:-1]
+        for bone, joint in (("Leg", "knee"), ("Foot", "ankle"), ("ToeBase", "big_toe")):
             b = NAMES.index(side + bone)
-            peak = []
-            for m in (free, locked):
-                second = np.diff(joint_positions(m)[:, 0, b], 2, axis=0) * FPS**2
-                size = np.linalg.norm(second, axis=-1)
-                peak.append((size[border[1:-1]].max(), size.max()))
-            assert peak[1][0] < 1.3 * peak[0][1], (side, bone)
+            before, after = (size(joint_positions(m)[:, 0, b]) for m in (free, locked))
+            true = size(named_positions(motion, [f"{'lr'[foot]}_{joint}"], HALPE_26)[:, 0, 0])
+            assert after[near].max() < max(1.2 * before[near].max(), true[near].max()), (side, bone)
 
 
 def test_ankles_stand_in_where_there_are_no_toes(exact):
