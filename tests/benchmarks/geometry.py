@@ -25,11 +25,12 @@ import torch
 from calibration.camera import CameraRig
 from calibration.formats.rig_toml import read_rig_toml
 from calibration.projection import Lenses
-from mocap.filtering.settings import FilterSettings
+from mocap.filtering.settings import FilterMethod, FilterSettings
 from mocap.filtering.stage import filter_trajectories
 from mocap.matching import MatchingSettings, match_people
 from mocap.triangulation import TriangulationSettings, triangulate
-from mocap.triangulation.dlt import weighted_dlt
+from mocap.triangulation.dlt import refine, weighted_dlt
+from mocap.triangulation.estimate import learn_noise
 from mocap.types import Keypoints2D, Matches, Trajectories3D
 
 BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench" / "geometry"
@@ -60,6 +61,28 @@ def dlt(matches: Matches, rig: CameraRig, use_confidence: bool) -> tuple[np.ndar
     return weighted_dlt(Lenses.of(rig).to_torch(), pixels, weights**2).numpy(), None
 
 
+def consistent(matches: Matches, rig: CameraRig, weight: float) -> np.ndarray:
+    """The robust estimate's views refined again with the multi-view consistency term, where points were found."""
+    noise = learn_noise(matches, rig, TriangulationSettings())
+    found = triangulate(matches, rig)
+    confidence = matches.confidence.astype(float)
+    sigma, _ = noise.of(confidence, np.full(confidence.shape, np.nan))
+    bit = np.uint64(1) << np.arange(len(rig), dtype=np.uint64)
+    used = (found.views_used[None] & bit[:, None, None, None]) > 0
+    weights = torch.as_tensor(np.where(used, sigma**-2.0, 0.0))
+    pixels = torch.as_tensor(matches.keypoints, dtype=torch.float64)
+    start = torch.as_tensor(found.positions, dtype=torch.float64)
+    return refine(Lenses.of(rig).to_torch(), pixels, weights, start, 4, weight)[0].numpy()
+
+
+def by_lag(keypoints: Keypoints2D, rig: CameraRig, lags: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
+    """Positions of the causal smoother at several lags, frames."""
+    found = triangulate(match_people(keypoints, rig), rig)
+    for lag in lags:
+        settings = FilterSettings(method=FilterMethod.FIXED_LAG, lag_frames=lag)
+        yield lag, filter_trajectories(found, settings).positions
+
+
 def both(result: Trajectories3D) -> tuple[np.ndarray, np.ndarray]:
     return result.positions, result.covariance
 
@@ -76,9 +99,14 @@ def steps(keypoints: Keypoints2D, rig: CameraRig) -> Iterator[Step]:
     yield Step("reprojection, all views", lambda: both(tri(raw, robust=False)))
     yield Step("+ mixture of inliers", lambda: both(tri(raw, use_confidence=False)))
     yield Step("+ noise per confidence", lambda: both(tri(raw)))
+    yield Step("+ consistency term (torch)", lambda: (consistent(raw, rig, 1.0), None))
+    yield Step("  the same without it", lambda: (consistent(raw, rig, 0.0), None))
     yield Step("+ flips repaired", lambda: both(tri()))
     yield Step("+ match stage's time", lambda: both(triangulate(match_people(keypoints, rig), rig)))
     yield Step("+ Butterworth 6 Hz", lambda: both(filter_trajectories(tri(), FilterSettings(cutoff_hz=6.0))))
+    for method in (FilterMethod.SAVITZKY_GOLAY, FilterMethod.ONE_EURO, FilterMethod.KALMAN):
+        settings = FilterSettings(method=method)
+        yield Step(f"+ {method.value}", lambda settings=settings: both(filter_trajectories(tri(), settings)))
     yield Step("+ filter, bones free", lambda: both(filter_trajectories(tri(), FilterSettings(bones=False))))
     yield Step("+ filter, bones held", lambda: both(filter_trajectories(tri(), FilterSettings())))
 
@@ -131,16 +159,30 @@ def table(level: str, blind: bool, score: Callable[..., dict[str, float]]) -> It
             )
 
 
+def lag_table(level: str, score: Callable[..., dict[str, float]]) -> Iterator[str]:
+    keypoints, rig = load(level, False), read_rig_toml(BENCH / "rig.toml")
+    with tempfile.TemporaryDirectory() as folder:
+        for lag, positions in by_lag(keypoints, rig, (0, 2, 5, 10, 30)):
+            path = Path(folder) / "result.npz"
+            np.savez(path, positions=positions, frames=keypoints.frames, joint_names=np.array(keypoints.joint_names))
+            s = score(path, level)
+            yield f"  fixed lag {lag:3d} frames      {s['mpjpe']:8.2f}{'':18s}{s['jitter']:8.2f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
     parser.add_argument("--blind", action="store_true", help="all confidences 1")
+    parser.add_argument("--lags", action="store_true", help="error of the live smoother as a function of its lag")
     arguments = parser.parse_args()
     if not BENCH.is_dir():
         sys.exit("needs ../shared/bench/geometry beside the project, which is not here")
     torch.set_num_threads(1)
     for level in arguments.levels:
         for line in table(level, arguments.blind, scorer().score):
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+        for line in lag_table(level, scorer().score) if arguments.lags else ():
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 
