@@ -116,7 +116,7 @@ def _chessboard_size(images: list[Grey]) -> tuple[int, int] | None:
     sizes: Counter[tuple[int, int]] = Counter()
     for image in images[:: max(1, len(images) // _CHESSBOARD_FRAMES)]:
         for a in range(_MOST_INNER, 2, -1):
-            for b in range(a, 1, -1):
+            for b in range(a, 2, -1):
                 if _might_be(image, (a, b)):
                     sizes[a + 1, b + 1] += 1
                     break

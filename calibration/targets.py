@@ -73,7 +73,7 @@ class BoardDefinition:
             raise CalibrationError(f"no {self.kind} can be like this", expected=expected, found=found)
 
     def _board_problem(self) -> tuple[str, str] | None:
-        least = 2 if self.kind is TargetKind.CHARUCO else 3
+        least = 2 if self.kind is TargetKind.CHARUCO else 4
         if min(self.columns, self.rows) < least:
             return f"columns and rows, at least {least} squares each", f"{self.columns} x {self.rows}"
         if not 0 < self.square_m < 10:

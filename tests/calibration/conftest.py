@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -34,12 +35,18 @@ def _texture(board: BoardDefinition) -> np.ndarray:
     return 255 - image if board.inverted else image
 
 
+@lru_cache(8)
+def _ideal(camera: Camera) -> np.ndarray:
+    """Ideal image coordinates of every pixel [h, w, 2]."""
+    w, h = camera.size
+    v, u = np.mgrid[:h, :w].astype(np.float64)
+    return undistort(Lenses.of(CameraRig((camera,))), np.stack([u, v], -1)[None])[0]
+
+
 def _render(board: BoardDefinition, camera: Camera, world_from_board: RigidTransform) -> np.ndarray:
     """The image of a board (grey, width and height of the camera), blurred a little like a lens does."""
     w, h = camera.size
-    v, u = np.mgrid[:h, :w].astype(np.float64)
-    lenses = Lenses.of(CameraRig((camera,)))
-    xy = undistort(lenses, np.stack([u, v], -1)[None])[0]
+    xy = _ideal(camera)
     board_from_camera = (RigidTransform(camera.R, camera.t) @ world_from_board).inverse()
     ray = np.concatenate([xy, np.ones((h, w, 1))], -1) @ board_from_camera.R.T
     with np.errstate(divide="ignore", invalid="ignore"):
