@@ -89,9 +89,9 @@ def _synchronisation(q: RigQuality) -> list[Advice]:
             remarks.append(
                 Advice(
                     Severity.WARNING if late else Severity.NOTE, c.name, "synchronisation",
-                    f"{c.name} is off in time by {1000 * c.time_offset_s:+.1f} ms{frames}, "
-                    f"+-{1000 * c.time_offset_std_s:.1f} ms; the calibration has taken this into account. "
-                    "Check its trigger or sync cable before the take, or set its offset there, too.",
+                    f"{c.name} seems off in time by {1000 * c.time_offset_s:+.1f} ms{frames}, "
+                    f"+-{1000 * c.time_offset_std_s:.1f} ms (what to add to its time stamps). Check its trigger or sync "
+                    "cable, or write the offset into offsets.toml and calibrate again.",
                 )
             )  # fmt: skip
     if suspects_synchronisation(q):
