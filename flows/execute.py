@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import time
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ def unpack_inputs(text: str) -> References:
 
 
 def make_unit(
-    root: Path, stage: Stage, unit: str, device: DeviceChoice, *, force: bool = False, inputs: str = ""
+    root: Path, stage: Stage, unit: str, device: DeviceChoice, *, force: bool = False, inputs: str = "", key: str = ""
 ) -> Reference:
     """Make the artifact of a unit from its inputs' current artifacts, unless it is there already.
 
@@ -51,6 +52,8 @@ def make_unit(
         Make it anew even when it is up to date.
     inputs : str
         The artifacts to make it from (`pack_inputs`); the session is searched for them where empty.
+    key : str
+        The content key that was planned; another one is an error. Empty takes any.
 
     Raises
     ------
@@ -61,6 +64,12 @@ def make_unit(
     cache = Cache(session.state, session.digests)
     references = unpack_inputs(inputs) if inputs else stage_references(make_plan(session, cache))
     planned = plan_unit(session, cache, stage, unit, references)
+    if key and planned.ingredients is not None and planned.ingredients.key != key:
+        raise StageError(
+            f"{f'{stage} {unit}'.strip()} is not what was planned any more",
+            expected=f"key {key}", found=f"key {planned.ingredients.key} on {socket.gethostname()}", where=str(root),
+            hint="an input or setting changed meanwhile: run again; or this machine has another version of mocap",
+        )  # fmt: skip
     if planned.reference is not None and not force:
         cache.set_current(stage, unit, planned.reference)
         return planned.reference

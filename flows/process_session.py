@@ -57,7 +57,7 @@ def make_unit_task(
     root: str, stage: str, unit: str, device: str, key: str, force: bool, inputs: str = ""
 ) -> dict[str, str]:
     """One unit, path to path; Prefect keeps the small reference {key, digest} under our content key."""
-    reference = make_unit(Path(root), Stage(stage), unit, DeviceChoice(device), force=force, inputs=inputs)
+    reference = make_unit(Path(root), Stage(stage), unit, DeviceChoice(device), force=force, inputs=inputs, key=key)
     return {"key": key, "digest": reference.digest}
 
 

@@ -8,6 +8,7 @@ No timestamps are stored.
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,10 +71,12 @@ def encode_record(record: Record, provenance: Provenance | None = None) -> bytes
     """The bytes of a record's HDF5 file.
 
     HDF5 builds the file in memory: where it writes to a disk that fills up, it can take the whole
-    process down while closing.
+    process down while closing. It tells such files apart by their names, which leave no trace in them:
+    two threads must not use the same one.
     """
+    name = f"record-{secrets.token_hex(16)}.h5"
     with h5py.File(
-        "record.h5", "w", driver="core", backing_store=False, block_size=_GROWTH_BYTES, libver="v110", track_order=False
+        name, "w", driver="core", backing_store=False, block_size=_GROWTH_BYTES, libver="v110", track_order=False
     ) as file:
         _write(file, record, provenance)
         file.flush()

@@ -213,3 +213,9 @@ def test_runs_stay_in_order_when_the_clock_is_set_back(tmp_path):
         assert record is not None
         assert record.started == str(n)
     assert len(list((tmp_path / "runs").glob("*.json"))) == 5
+
+
+def test_a_machine_with_another_version_is_found_out(keypoint_session):
+    with pytest.raises(StageError, match="another version of mocap"):
+        make_unit(keypoint_session, Stage.CALIBRATE, "", DeviceChoice.CPU, key="0" * 32)
+    assert not (keypoint_session / ".mocap/cache").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -14,7 +15,7 @@ from mocap.errors import StorageError
 from mocap.skeleton import COCO_17
 from mocap.storage.atomic import atomic_path
 from mocap.storage.chunks import FILTERS, _deflate, read_chunks, write_chunks
-from mocap.storage.hdf5 import Provenance, read_frames, read_provenance, read_record, write_record
+from mocap.storage.hdf5 import Provenance, encode_record, read_frames, read_provenance, read_record, write_record
 from mocap.storage.precision import PIXEL_STEP, rounded
 from mocap.storage.rig_record import RigRecord
 from mocap.synthetic.rig import ring_rig
@@ -210,3 +211,10 @@ def test_byte_planes_of_every_kind_are_one_stream_that_zlib_reads(rng):
         assert zlib.decompress(packed) == planes.tobytes()
         assert packed == _deflate(planes.copy())
     assert len(packed) < 1.6 * length  # of 4: a constant, noise, 2 bits, a repetition
+
+
+def test_records_are_encoded_side_by_side(record):
+    """As parts of detect are, in threads that finish at the same time."""
+    with ThreadPoolExecutor(4) as pool:
+        encoded = list(pool.map(lambda _: encode_record(record, PROVENANCE), range(24)))
+    assert set(encoded) == {encode_record(record, PROVENANCE)}
