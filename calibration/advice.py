@@ -90,7 +90,7 @@ def _synchronisation(q: RigQuality) -> list[Advice]:
                 Advice(
                     Severity.WARNING if late else Severity.NOTE, c.name, "synchronisation",
                     f"{c.name} seems off in time by {1000 * c.time_offset_s:+.1f} ms{frames}, "
-                    f"+-{1000 * c.time_offset_std_s:.1f} ms (what to add to its time stamps). Check its trigger or sync "
+                    f"+-{1000 * c.time_offset_std_s:.1f} ms (to be added to its time stamps). Check trigger or sync "
                     "cable, or write the offset into offsets.toml and calibrate again.",
                 )
             )  # fmt: skip
