@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mocap.export.reread import reread_csv
 from mocap.export.settings import CsvLayout
 from mocap.storage.atomic import atomic_path
 from mocap.types import Source, Trajectories3D
@@ -34,16 +35,20 @@ def write_csv(path: Path, trajectories: Trajectories3D, layout: CsvLayout) -> No
     ------
     StorageError
         The file cannot be written.
+    ExportError
+        What was written does not read back.
     """
     long = layout is CsvLayout.LONG
     wide_header = ["frame", "time_s", "person"]
     wide_header += [f"{joint}_{column}" for joint in trajectories.joint_names for column in _PER_JOINT]
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_LONG_HEADER if long else wide_header)
-        for start in range(0, len(trajectories.frames), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            writer.writerows(_long_rows(trajectories, part) if long else _wide_rows(trajectories, part))
+    with atomic_path(path) as temporary:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(_LONG_HEADER if long else wide_header)
+            for start in range(0, len(trajectories.frames), _CHUNK):
+                part = slice(start, start + _CHUNK)
+                writer.writerows(_long_rows(trajectories, part) if long else _wide_rows(trajectories, part))
+        reread_csv(temporary, trajectories)
 
 
 def _long_rows(trajectories: Trajectories3D, part: slice) -> Iterator[tuple[object, ...]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mocap.export.reread import reread_npz
 from mocap.storage.atomic import atomic_path
 from mocap.types import Trajectories3D
 
@@ -23,18 +24,22 @@ def write_npz(path: Path, trajectories: Trajectories3D, provenance: str = "") ->
     ------
     StorageError
         The file cannot be written.
+    ExportError
+        What was written does not read back.
     """
     extra: dict[str, Any] = {"provenance": np.array(provenance)} if provenance else {}
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            positions=trajectories.positions,
-            covariance=trajectories.covariance,
-            source=trajectories.source,
-            reprojection_error=trajectories.reprojection_error,
-            person_ids=trajectories.person_ids,
-            joint_names=np.array(trajectories.joint_names),
-            frames=trajectories.frames,
-            fps=np.float64(trajectories.fps),
-            **extra,
-        )
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            np.savez_compressed(
+                file,
+                positions=trajectories.positions,
+                covariance=trajectories.covariance,
+                source=trajectories.source,
+                reprojection_error=trajectories.reprojection_error,
+                person_ids=trajectories.person_ids,
+                joint_names=np.array(trajectories.joint_names),
+                frames=trajectories.frames,
+                fps=np.float64(trajectories.fps),
+                **extra,
+            )
+        reread_npz(temporary, trajectories)

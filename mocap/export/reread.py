@@ -5,6 +5,7 @@ Every reader works forward kinematics out anew from what stands in the file.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from mocap.errors import ExportError
 from mocap.export.animation import Animation
+from mocap.types import Trajectories3D
 
 Array = NDArray[np.float64]
 
@@ -38,6 +40,31 @@ def _unlike(path: Path, expected: str, found: str) -> ExportError:
         "the file does not read back as it was written; nothing was kept", expected=expected, found=found,
         where=path.name, hint="report this, with the command and the session's run log",
     )  # fmt: skip
+
+
+def reread_npz(path: Path, trajectories: Trajectories3D) -> None:
+    """Load a result file and compare positions, sources and times; raises ExportError."""
+    with np.load(path) as found:
+        if not np.array_equal(found["frames"], trajectories.frames) or float(found["fps"]) != trajectories.fps:
+            raise _unlike(path, f"{len(trajectories.frames)} frames", f"{len(found['frames'])} or other times")
+        if not np.array_equal(found["source"], trajectories.source):
+            raise _unlike(path, "the samples' sources", "others")
+        positions = found["positions"].astype(np.float64)
+    _check(path, positions, trajectories.positions.astype(np.float64), 1.0)
+
+
+def reread_csv(path: Path, trajectories: Trajectories3D) -> None:
+    """Read a CSV of either layout row by row and compare the positions; raises ExportError."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.reader(file)
+        header = next(rows)
+        columns = [i for i, name in enumerate(header) if name.endswith(("x_m", "y_m", "z_m")) and "std" not in name]
+        found = np.array([[float(row[i] or "nan") for i in columns] for row in rows], np.float64)
+    if found.size != trajectories.positions.size:
+        raise _unlike(path, f"{trajectories.positions.size} coordinates", f"{found.size}")
+    shape = trajectories.positions.shape
+    expected = trajectories.positions.astype(np.float64).reshape(shape[0], -1, 3)
+    _check(path, found.reshape(expected.shape), expected, 1.0)
 
 
 def reread_bvh(path: Path, animation: Animation) -> None:
