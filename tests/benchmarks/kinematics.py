@@ -4,8 +4,8 @@ python tests/benchmarks/kinematics.py [--levels studio ...] [--speed-only]
 
 `studio` is the noise of ../shared/bench/geometry's studio level; `correlated` has errors that last
 0.1 s and are half as large again. Angles are medians over frames of elbows and knees, against the
-limit of 2 degrees; lengths the worst of twelve bones, against 3 mm; slide the worst contact, against
-3 mm; borders the 95th percentile of ankles' and toes' acceleration near the ends of contacts over the same
+limit of 2 degrees; lengths the worst of four limb bones, against 3 mm; slide the worse foot (mean of its contacts),
+against 3 mm; borders the 95th percentile of ankles' and toes' acceleration near the ends of contacts over the same
 without locking. Frames/s are per second of one core and person, against 300.
 """
 
