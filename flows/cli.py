@@ -15,6 +15,7 @@ from mocap.devices import DeviceChoice
 from mocap.errors import MocapError
 
 if TYPE_CHECKING:
+    from flows.cache import Cache
     from flows.config import Stage
     from flows.plan import UnitPlan
     from flows.run import RunOptions
@@ -155,9 +156,10 @@ def status(session: SessionFolder, as_json: AsJson = False) -> None:
     from flows.session import Session
 
     opened = Session(session)
-    plan = make_plan(opened, Cache(opened.state, opened.digests))
+    cache = Cache(opened.state, opened.digests)
+    plan = make_plan(opened, cache)
     if as_json:
-        typer.echo(json.dumps([_unit_json(u) for u in plan], indent=1))
+        typer.echo(json.dumps([_unit_json(u) | _audit_json(u, cache) for u in plan], indent=1))
         return
     for u in plan:
         made = (
@@ -172,6 +174,23 @@ def status(session: SessionFolder, as_json: AsJson = False) -> None:
 def _unit_json(u: UnitPlan) -> dict[str, object]:
     reference = asdict(u.reference) if u.reference else None
     return {"stage": u.stage, "unit": u.unit, "state": u.state, "reasons": u.reasons, "artifact": reference}
+
+
+def _audit_json(u: UnitPlan, cache: Cache) -> dict[str, object]:
+    """What the match stage decided, where that is up to date (`mocap.matching.summary`)."""
+    from flows.config import Stage
+    from flows.plan import State
+
+    if u.stage is not Stage.MATCH or u.state is not State.UP_TO_DATE or u.reference is None:
+        return {}
+    from mocap.matching.summary import summarise
+    from mocap.storage.hdf5 import read_record
+    from mocap.types import Matches
+
+    table = asdict(summarise(read_record(cache.path(Stage.MATCH, u.reference.key), Matches)))
+    for row in table["views"]:
+        row["score_px"] = row["score_px"] if row["seen"] else None  # JSON knows no NaN
+    return {"audit": table}
 
 
 @app.command()

@@ -7,6 +7,7 @@ Synchronise matches and triangulates too, to judge the rig: raise it whenever ei
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from calibration.camera import CameraRig
     from mocap.types import Keypoints2D
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Record)
 References = dict[Stage, dict[str, Reference]]
@@ -156,6 +159,7 @@ def _share_cores(units: int) -> None:
 def match_step(work: Work) -> Record:
     """Identities over views and time."""
     from mocap.matching import match_people
+    from mocap.matching.summary import summarise
     from mocap.resampling import to_common_time
     from mocap.storage.alignment_record import AlignmentRecord
 
@@ -177,6 +181,8 @@ def match_step(work: Work) -> Record:
             where=where,
             hint="check that the calibration belongs to these videos, and that the cameras look at the same place",
         )
+    for text in summarise(matches).warnings:
+        log.warning("%s: %s", where, text)
     return matches
 
 

@@ -106,7 +106,7 @@ def _walk(truth: Array, skeleton: Skeleton, kind: CrowdKind, fps: float, rng: np
     angle = 2 * np.pi * (np.arange(P) + 0.2 * rng.uniform(-1, 1, P)) / max(P, 2)
     start = (1.2 + 0.15 * P) * np.stack([np.cos(angle), np.sin(angle)], -1)
     side = 0.3 * np.stack([-np.sin(angle), np.cos(angle)], -1)
-    phase = np.linspace(-1, 1, T)[:, None, None]
+    phase: Array = np.linspace(-1.0, 1.0, T).reshape(-1, 1, 1)
     # To the other side, each passing the middle a little to the right and a little later.
     delay = 0.15 * rng.uniform(-1, 1, P)[None, :, None]
     across = -np.sin(0.5 * np.pi * np.clip(phase + delay, -1, 1)) * start + side
@@ -141,9 +141,10 @@ def _steal(
     stolen = np.zeros((V, T, S, J), bool)
     if rate == 0 or P < 2:
         return seen, stolen
-    exact = project(Lenses.of(rig), truth)
-    y = exact[..., 1]
-    height = np.nan_to_num(y, nan=-np.inf).max(-1) - np.nan_to_num(y, nan=np.inf).min(-1)
+    exact: Array = project(Lenses.of(rig), truth)
+    y = np.asarray(exact[..., 1])
+    low: Array = np.nan_to_num(y, nan=np.inf).min(axis=-1)
+    height: Array = np.nan_to_num(y, nan=-np.inf).max(axis=-1) - low
     slot = np.full((V, T, P), -1)
     v, t, s = np.nonzero(seen.person >= 0)
     slot[v, t, seen.person[v, t, s]] = s
