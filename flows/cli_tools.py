@@ -134,7 +134,10 @@ def models_list() -> None:
 
     for name, entry in MODELS.items():
         here = "here" if is_available(name) else "not here"
-        typer.echo(f"{name:<12} {here:<9} {entry.licence:<12} {entry.skeleton:<12} {entry.accuracy}")
+        size = f"{entry.input_size[0]}x{entry.input_size[1]}"
+        typer.echo(
+            f"{name:<12} {here:<9} {entry.licence:<12} {entry.skeleton:<12} {size:<8} {entry.accuracy}; {entry.origin}"
+        )
 
 
 @models_app.command("pull")
@@ -147,7 +150,7 @@ def models_pull(name: str) -> None:
 
 @models_app.command("add")
 def models_add(
-    name: str, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file you downloaded.")]
+    name: str, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file or folder you downloaded.")]
 ) -> None:
     """Take weights that you downloaded into the user's cache and check that they fit."""
     import torch
@@ -158,7 +161,7 @@ def models_add(
     from mocap.models import add, entry
 
     settings = parse_table(DetectionSettings, {"detector": entry(name).name}, "NAME")
-    if file.is_file():
+    if file.exists():
         check_weights(settings, file, torch.device("cpu"))
     typer.echo(f"{add(name, file)}")
 

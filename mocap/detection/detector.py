@@ -16,8 +16,10 @@ from mocap.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
     from mocap.detection.topdown import CropNetwork
+    from mocap.models import ModelEntry
 
 
 class Detector(Protocol):
@@ -73,25 +75,43 @@ def crop_network(settings: DetectionSettings, device: torch.device, path: Path |
     settings : DetectionSettings
     device : torch.device
     path : Path, optional
-        Weights; those in the user's cache by default.
+        Weights (for ViTPose their folder); those in the user's cache by default.
 
     Raises
     ------
     WeightsError
         The weights are missing or of another network.
     """
-    from mocap.detection.checkpoints import load_strictly
     from mocap.detection.heatmap_pose import HeatmapPose
-    from mocap.detection.hrnet import HRNet
 
     model = models.entry(settings.detector.value)
     skeleton = SKELETONS[model.skeleton]
-    path = models.model_path(model.name) / model.files[0].name if path is None else path
+    if path is None:
+        folder = models.model_path(model.name)
+        path = folder if len(model.files) > 1 else folder / model.files[0].name
+    if settings.detector is DetectorName.RTMPOSE_M:
+        from mocap.detection.simcc import SimCCPose
+
+        return SimCCPose(path, device, model.input_size, skeleton, add_command=model.add_command)
+    network, unbiased = _heatmap_network(settings.detector, model, len(skeleton.joints), path)
     decoder = DecoderSettings(method=settings.decoder)
-    width = {DetectorName.HRNET_W32: 32, DetectorName.HRNET_W48: 48}[settings.detector]
-    network = HRNet(width, len(skeleton.joints))
+    return HeatmapPose(
+        network, device, model.input_size, decoder, flip=settings.flip_test, unbiased=unbiased, skeleton=skeleton
+    )
+
+
+def _heatmap_network(name: DetectorName, model: ModelEntry, joints: int, path: Path) -> tuple[nn.Module, bool]:
+    """A network that draws heatmaps, with its weights, and whether it was trained on unbiased labels."""
+    if name is DetectorName.VITPOSE_B:
+        from mocap.detection.vitpose import ViTPose
+
+        return ViTPose(path, model.input_size, joints, add_command=model.add_command), True
+    from mocap.detection.checkpoints import load_strictly
+    from mocap.detection.hrnet import HRNet
+
+    network = HRNet({DetectorName.HRNET_W32: 32, DetectorName.HRNET_W48: 48}[name], joints)
     load_strictly(network, path, add_command=model.add_command)
-    return HeatmapPose(network, device, model.input_size, decoder, flip=settings.flip_test, skeleton=skeleton)
+    return network, False
 
 
 def joint_names(detector: DetectorName) -> tuple[str, ...]:

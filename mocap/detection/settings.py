@@ -15,6 +15,8 @@ class DetectorName(enum.StrEnum):
     BLAZEPOSE = "blazepose"
     HRNET_W32 = "hrnet_w32"
     HRNET_W48 = "hrnet_w48"
+    VITPOSE_B = "vitpose_b"
+    RTMPOSE_M = "rtmpose_m"
 
 
 @dataclass(frozen=True)
