@@ -55,7 +55,7 @@ def test_a_session_knows_its_footage(footage):
     entries = initialise(new(footage))
     session = Session(footage / "S")
     assert list(session.videos) == [e.name for e in entries]
-    assert session.frame_range == (0, 12)
+    assert session.frame_range(entries[0].name) == (0, 12)
     assert session.fps == pytest.approx(30.0)
     with pytest.raises(SessionError, match="already"):
         initialise(new(footage))

@@ -1,0 +1,203 @@
+"""Camera times from motion: `python tests/benchmarks/synchronisation.py [--drift] [--demo FOLDER]`.
+
+Made-up takes with known clocks: offsets of -20 to 20 frames with fractions, 60 fps, 10 s, 4 cameras.
+`--drift` adds five-minute takes with up to 50 ppm. `--demo` films the demo's actor with one camera
+2.4 frames late and another at 50 instead of 60 frames/s, and scores it against the genlocked one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from calibration.projection import Lenses, project
+from calibration.synchronisation import SynchronisationSettings
+from mocap.skeleton import H36M_17
+from mocap.synchronisation import times_from_motion
+from mocap.synthetic.channels import MotionKind
+from mocap.synthetic.motion import Motion, procedural_motion, truth_positions
+from mocap.synthetic.rig import ring_rig
+from mocap.types import Keypoints2D
+
+FPS = 60.0
+KINDS = (MotionKind.TAKE, MotionKind.WALK, MotionKind.WAVE, MotionKind.SQUAT, MotionKind.JUMPING_JACK)
+RIG = ring_rig(4, size=(1920, 1080), focal=1400.0, seed=1)
+_FINE = 10  # the motion is made at this many samples per frame, and read between them
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """A take of cameras that ran each for itself, and their true clocks."""
+
+    keypoints: Keypoints2D
+    offset_s: np.ndarray
+    drift: np.ndarray
+
+
+def make_take(seed: int, kind: MotionKind, sigma: float, seconds: float = 10.0, ppm: float = 0.0) -> Take:
+    """Exact projections at each camera's own times, plus independent noise of `sigma` px."""
+    rng = np.random.default_rng(seed)
+    V = len(RIG)
+    frames = round(seconds * FPS)
+    offset = np.concatenate([[0.0], rng.uniform(-20, 20, V - 1) / FPS])
+    drift = np.concatenate([[0.0], rng.uniform(-ppm, ppm, V - 1) * 1e-6])
+    margin = 0.5
+    motion = procedural_motion(round((seconds + 2 * margin) * FPS * _FINE), FPS * _FINE, seed, kind)
+    path = truth_positions(motion)[:, 0]
+    pixels = []
+    for v in range(V):
+        at = (offset[v] + (1 + drift[v]) * np.arange(frames) / FPS + margin) * FPS * _FINE
+        row = np.clip(np.floor(at).astype(int), 0, len(path) - 2)
+        part = (at - row)[:, None, None]
+        pixels.append(project(Lenses.of(RIG), (1 - part) * path[row] + part * path[row + 1])[v])
+    points = (np.stack(pixels) + rng.normal(0, sigma, (V, frames, 17, 2)))[:, :, None]
+    keypoints = Keypoints2D(
+        points.astype(np.float32), np.full(points.shape[:-1], 0.9, np.float32),
+        np.full(points.shape[:-1], np.nan, np.float32), np.arange(frames), RIG.names, H36M_17.joints, FPS,
+    )  # fmt: skip
+    return Take(keypoints, offset, drift)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    rms_ms: float
+    worst_ms: float
+    within_one_std: float
+    drift_ppm: float
+    undecided: int
+    seconds: float
+
+
+def measure(name: str, kinds: tuple[MotionKind, ...], draws: int, sigma: float, seconds: float, ppm: float) -> Row:
+    """Errors over `draws` takes of each kind of motion."""
+    errors, z, drifts, undecided = [], [], [], 0
+    began = time.process_time()
+    for k, kind in enumerate(kinds):
+        for seed in range(draws):
+            take = make_take(100 * k + seed, kind, sigma, seconds, ppm)
+            found = times_from_motion(take.keypoints, RIG, SynchronisationSettings(method="motion"))  # type: ignore[arg-type]
+            decided = np.isfinite(found.offset_s)
+            undecided += int((~decided).sum())
+            others = decided & (np.arange(len(RIG)) != found.coarse.reference)
+            error = found.offset_s - take.offset_s + take.offset_s[found.coarse.reference]
+            # With drift, zero is an end of the take: the middle is what the error matters at.
+            middle = seconds / 2 * (found.times.drift - take.drift) if ppm else 0.0
+            errors += list((error + middle)[others])
+            z += list(error[others] / found.std_s[others])
+            drifts += list((found.times.drift - take.drift)[others])
+    ms = 1e3 * np.array(errors)
+    return Row(
+        name, float(np.sqrt(np.mean(ms**2))), float(np.abs(ms).max()), float(np.mean(np.abs(z) < 1)),
+        float(1e6 * np.sqrt(np.mean(np.square(drifts)))) if ppm else float("nan"), undecided,
+        (time.process_time() - began) / (draws * len(kinds)),
+    )  # fmt: skip
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown."""
+    lines = [
+        "| takes | offset error, RMS ms | worst ms | within 1 std (68 %) | drift error, RMS ppm | undecided | CPU s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        drift = "" if np.isnan(r.drift_ppm) else f"{r.drift_ppm:.1f}"
+        lines.append(
+            f"| {r.name} | {r.rms_ms:.2f} | {r.worst_ms:.2f} | {100 * r.within_one_std:.0f} % | {drift} "
+            f"| {r.undecided} | {r.seconds:.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def film(folder: Path, motion: Motion, *, free_running: bool, seconds: float) -> Path:
+    """Render the demo's actor with four cameras; returns the folder of videos."""
+    from calibration.formats import write_rig_toml
+    from mocap.synthetic.capture import write_truth
+    from mocap.synthetic.render import render_camera
+    from mocap.synthetic.scene import make_scene
+    from mocap.video import write_video
+
+    scene = make_scene(2, FPS, 7)
+    dense = round(motion.fps)
+    (folder / "videos").mkdir(parents=True, exist_ok=True)
+    write_rig_toml(scene.rig, folder / "calibration.toml")
+    write_truth(folder / "truth.npz", at_rate(motion, np.arange(0, round(seconds * dense), dense // 60), FPS))
+    for v, camera in enumerate(scene.rig.cameras):
+        rate = 50 if free_running and v == 2 else 60
+        late = round(2.4 * dense / 60) if free_running and v == 1 else 0
+        rows = np.arange(0, round(seconds * dense), dense // rate) + late
+        one = replace(scene, motion=at_rate(motion, rows, rate))
+        write_video(folder / "videos" / f"{camera.name}.mp4", render_camera(one, camera), rate, camera.size)
+    return folder / "videos"
+
+
+def at_rate(motion: Motion, rows: np.ndarray, fps: float) -> Motion:
+    """Some frames of a motion, as filmed at `fps`."""
+    return Motion(motion.bodies, motion.rotations[rows], motion.root[rows], motion.planted[rows], float(fps))
+
+
+def demo(folder: Path, seconds: float = 4.0) -> str:
+    """MPJPE of the demo's actor: genlocked, free-running, and free-running taken for genlocked."""
+    from flows.initialise import NewSession, initialise
+    from flows.run import RunOptions, run_session
+    from flows.score import load_prediction
+    from mocap.metrics import evaluate, read_ground_truth
+
+    motion = procedural_motion(round((seconds + 1) * 300), 300.0, 7)
+    lines = ["| demo | MPJPE mm |", "|---|---|"]
+    given = "cam_0=0"
+    for name, free, settings in (
+        ("genlocked", False, {"method": "auto"}),
+        ("free-running, synchronised by the motion", True, {"method": "motion"}),
+        ("free-running, taken for started together", True, {"method": "given", "offsets_s": given}),
+    ):
+        takes = folder / ("free" if free else "locked")
+        videos = takes / "videos"
+        if not videos.exists():
+            film(takes, motion, free_running=free, seconds=seconds)
+        root = folder / name.replace(" ", "_").replace(",", "")
+        if not (root / "session.toml").exists():
+            initialise(NewSession(root, [videos], None, takes / "calibration.toml", None, "motion" if free else "auto"))
+            text = (root / "session.toml").read_text()
+            if settings["method"] == "given":
+                text = text.replace('method = "motion"', f'method = "given"\noffsets_s = "{given}"')
+                (root / "session.toml").write_text(text)
+        run_session(root, RunOptions(), _silent)
+        score = evaluate(load_prediction(root), read_ground_truth(takes / "truth.npz"))
+        lines.append(f"| {name} | {1000 * score.mpjpe:.1f} |")
+    return "\n".join(lines)
+
+
+def _silent(*_: object):  # type: ignore[no-untyped-def]
+    import contextlib
+
+    return contextlib.nullcontext()
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--drift", action="store_true")
+    parser.add_argument("--demo", type=Path)
+    options = parser.parse_args()
+    rows = [
+        measure("3 px, known calibration", KINDS, options.draws, 3.0, 10.0, 0.0),
+        measure("5 px", KINDS, options.draws, 5.0, 10.0, 0.0),
+    ]
+    if options.drift:
+        rows.append(measure("5 minutes, up to 50 ppm, 3 px", KINDS[:2], max(1, options.draws // 2), 3.0, 300.0, 50.0))
+    sys.stdout.write(table(rows) + "\n")
+    if options.demo:
+        sys.stdout.write("\n" + demo(options.demo) + "\n")
+
+
+if __name__ == "__main__":
+    main()
