@@ -106,9 +106,9 @@ def _walk(truth: Array, skeleton: Skeleton, kind: CrowdKind, fps: float, rng: np
     angle = 2 * np.pi * (np.arange(P) + 0.2 * rng.uniform(-1, 1, P)) / max(P, 2)
     start = (1.2 + 0.15 * P) * np.stack([np.cos(angle), np.sin(angle)], -1)
     side = 0.3 * np.stack([-np.sin(angle), np.cos(angle)], -1)
-    phase: Array = np.linspace(-1.0, 1.0, T).reshape(-1, 1, 1)
+    phase = np.linspace(-1.0, 1.0, T).reshape(-1, 1, 1)
     # To the other side, each passing the middle a little to the right and a little later.
-    delay = 0.15 * rng.uniform(-1, 1, P)[None, :, None]
+    delay: Array = 0.15 * rng.uniform(-1, 1, (1, P, 1))
     across = -np.sin(0.5 * np.pi * np.clip(phase + delay, -1, 1)) * start + side
     path = across
     if kind is CrowdKind.HUGGING:
