@@ -25,7 +25,7 @@ _LABEL_SIGMA = 5.66
 _LEAST_SIGMA = 0.25
 
 
-def decode_simcc(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], ...]:
+def decode_simcc(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Joints from classifications along the axes.
 
     Parameters
@@ -44,10 +44,10 @@ def decode_simcc(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArra
     """
     both = [np.asarray(a, dtype=np.float32) for a in (x, y)]
     top = [a.max(-1) for a in both]
-    points = np.stack([a.argmax(-1) for a in both], -1).astype(np.float32) / _BINS_PER_PIXEL
+    points = (np.stack([a.argmax(-1) for a in both], -1) / _BINS_PER_PIXEL).astype(np.float32)
     width = [(a >= m[..., None] / 2).sum(-1) for a, m in zip(both, top, strict=True)]
-    spread = np.maximum(*width).astype(np.float32) / (_FWHM * _BINS_PER_PIXEL)
-    return points, np.minimum(*top), spread
+    spread = np.maximum(width[0], width[1]) / (_FWHM * _BINS_PER_PIXEL)
+    return points, np.minimum(top[0], top[1]), spread.astype(np.float32)
 
 
 class SimCCPose:

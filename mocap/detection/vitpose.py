@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,8 +42,8 @@ class ViTPose(nn.Module):
 
     def __init__(self, folder: Path, crop_size: tuple[int, int], joints: int, *, add_command: str) -> None:
         super().__init__()
-        self.network = _load(folder, add_command)
-        config = self.network.config
+        self.network: nn.Module = _load(folder, add_command)
+        config: Any = self.network.config
         found = (tuple(config.backbone_config.image_size)[::-1], config.num_labels)
         if found != (crop_size, joints):
             raise WeightsError(
@@ -57,7 +58,7 @@ class ViTPose(nn.Module):
         return self.network(images, dataset_index=which).heatmaps
 
 
-def _load(folder: Path, add_command: str) -> nn.Module:
+def _load(folder: Path, add_command: str) -> Any:
     try:
         from transformers import VitPoseForPoseEstimation
         from transformers.utils import logging
@@ -68,7 +69,7 @@ def _load(folder: Path, add_command: str) -> nn.Module:
         ) from error  # fmt: skip
     with _quiet(logging):
         try:
-            network, info = VitPoseForPoseEstimation.from_pretrained(
+            loaded: Any = VitPoseForPoseEstimation.from_pretrained(
                 str(folder), local_files_only=True, output_loading_info=True, use_safetensors=True
             )
         except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
@@ -76,6 +77,7 @@ def _load(folder: Path, add_command: str) -> nn.Module:
                 "not a ViTPose folder", expected="config.json and model.safetensors",
                 found=str(error).splitlines()[0], where=str(folder), hint=add_command,
             ) from error  # fmt: skip
+    network, info = loaded
     problems = {
         "missing": sorted(info["missing_keys"]),
         "unknown": sorted(info["unexpected_keys"]),
