@@ -17,6 +17,8 @@ from mocap.detection.topdown import CropPoints
 from mocap.errors import DependencyError, WeightsError
 from mocap.skeleton import Skeleton
 
+Floats = NDArray[np.float32]
+
 _BINS_PER_PIXEL = 2
 # Of a Gaussian: full width at half maximum over standard deviation.
 _FWHM = 2.3548
@@ -25,7 +27,9 @@ _LABEL_SIGMA = 5.66
 _LEAST_SIGMA = 0.25
 
 
-def decode_simcc(x: NDArray[np.float32], y: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def decode_simcc(
+    x: NDArray[np.float32], y: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Joints from classifications along the axes.
 
     Parameters

@@ -186,3 +186,18 @@ def test_files_that_are_no_networks(tmp_path):
 def test_unknown_outputs_are_named(blazepose_folder):
     with pytest.raises(WeightsError, match="lacks an output"):
         read_graph(blazepose_folder / BLAZEPOSE_DETECTOR.name, ("Nothing",))
+
+
+def test_fused_convolutions_and_small_batches_change_nothing(blazepose_folder, monkeypatch):
+    from mocap.detection import tflite_torch
+
+    network = TFLiteNetwork(read_graph(blazepose_folder / BLAZEPOSE_LANDMARKS.name, ("Identity",)))
+    images = torch.from_numpy(smooth_noise(6, 256, seed=3))
+    with torch.inference_mode():
+        fast = network(images)[0]
+        monkeypatch.setattr(tflite_torch, "fused_convolutions", lambda: False)
+        monkeypatch.setattr(tflite_torch, "_CPU_BATCH", 100)
+        plain = network(images)[0]
+    assert fast.shape == plain.shape
+    # The first 39 x 5 values: x, y, z in crop px, two logits.
+    assert (fast - plain).abs().reshape(6, -1, 5)[..., :2].max() < 1e-2
