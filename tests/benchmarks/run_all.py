@@ -20,7 +20,7 @@ from bench_table import Row, write
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-DETAILS = ("geometry.py", "lifting.py", "lifting_bursts.py", "storage.py", "workflow.py")
+DETAILS = ("detection.py", "geometry.py", "lifting.py", "lifting_bursts.py", "storage.py", "workflow.py")
 DETAIL_SECONDS = 400
 
 
