@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_solve_banded, cholesky_banded
+from scipy.linalg.lapack import dtbtrs
 
 from calibration.errors import CalibrationError
 
@@ -26,9 +27,11 @@ _TOLERANCE_S = 1e-5
 _KNOT_S = 0.05
 _LOOSE_ACCELERATION = 60.0  # m/s2, before the take has told its own
 _LEAST_ACCELERATION = 0.5
+_SMOOTHER = 1.3
 _CUT = 3.0  # standard deviations from which a sample loses weight
 _BAND = 12  # a cubic spline in 3D couples 4 knots of 3 coordinates
 _BLOCK_S = 0.5
+_NOISE_DRAWS = 3
 # The errors of white noise, counted in blocks, exceed their formal size by chance up to about this.
 _CHANCE = 1.5
 
@@ -134,14 +137,15 @@ def refine_clocks(
     if not len(tracks.time):
         raise CalibrationError("no moving points to tell the cameras' times from", hint="see the stage's log")
     problem = _Problem(tracks, R, t, with_drift=with_drift, reference=reference)
-    clocks, acceleration, spent = start, _LOOSE_ACCELERATION, 0.0
-    motion = problem.start_motion(clocks, acceleration)
+    clocks, spent = start, 0.0
+    motion = problem.start_motion(clocks)
+    acceleration = np.full(len(motion.coefficients), _LOOSE_ACCELERATION)
     for iteration in range(_ITERATIONS):
         step = problem.step(clocks, motion, acceleration, spent)
         clocks, motion, spent = step.clocks, step.motion, step.spent
         if step.change < _TOLERANCE_S and iteration > 2:
             break
-        acceleration = max(_LEAST_ACCELERATION, problem.acceleration(motion))
+        acceleration = problem.acceleration(motion)
     return step.clocks
 
 
@@ -172,7 +176,7 @@ class _Problem:
         v = self.data.view
         return clocks.offset_s[v] + (1 + clocks.drift[v]) * self.data.time
 
-    def start_motion(self, clocks: Clocks, acceleration: float) -> _Motion:
+    def start_motion(self, clocks: Clocks) -> _Motion:
         """Splines through linear triangulation (DLT), reweighted by depth twice."""
         reach = np.abs(clocks.offset_s).max() + 2 * _KNOT_S + 1e-3 * np.abs(self.high).max()
         times = self._times(clocks)
@@ -190,6 +194,7 @@ class _Problem:
         b = t[:, :2] - d.ray * t[:, 2:]
         k, w, _ = motion.basis(d.track, times)
         depth = np.ones(len(k))
+        acceleration = np.full(len(motion.coefficients), _LOOSE_ACCELERATION)
         for _ in range(3):
             weight = 1 / (depth * d.sigma) ** 2
             factor, rhs = self._normal(motion, k, w, A, b, weight / np.median(weight) * 1e4, acceleration)
@@ -200,7 +205,7 @@ class _Problem:
         return motion
 
     def _normal(
-        self, motion: _Motion, k: Integers, w: Array, A: Array, b: Array, weight: Array, acceleration: float
+        self, motion: _Motion, k: Integers, w: Array, A: Array, b: Array, weight: Array, acceleration: Array
     ) -> tuple[Array, Array]:
         """Banded Cholesky factor of the splines' normal matrix, and right hand side [K, 3]."""
         size = 3 * len(motion.coefficients)
@@ -241,23 +246,27 @@ class _Problem:
         last[end - 2] = True
         return np.flatnonzero(~last)
 
-    def _add_prior(self, band: Array, motion: _Motion, acceleration: float) -> None:
-        weight = 1 / (acceleration * _KNOT_S**2) ** 2
+    def _add_prior(self, band: Array, motion: _Motion, acceleration: Array) -> None:
         rows = self._prior_rows(motion)
+        weight = 1 / (acceleration[rows] * _KNOT_S**2) ** 2
         for i, a in enumerate((1.0, -2.0, 1.0)):
             for j, b in enumerate((1.0, -2.0, 1.0)):
                 if j >= i:
                     for c in range(3):
-                        band[3 * (j - i)] += weight * a * b * np.bincount(3 * (rows + i) + c, minlength=band.shape[1])
+                        band[3 * (j - i)] += np.bincount(3 * (rows + i) + c, weight * a * b, band.shape[1])
         band[0] += 1e-6  # far less than any observation says
 
-    def acceleration(self, motion: _Motion) -> float:
-        """Scale of the accelerations of the present splines, m/s2."""
+    def acceleration(self, motion: _Motion) -> Array:
+        """Scale of the accelerations of each track's present spline, per coefficient [K], m/s2."""
         rows, c = self._prior_rows(motion), motion.coefficients
         second = (c[rows] - 2 * c[rows + 1] + c[rows + 2]) / _KNOT_S**2
-        return float(np.sqrt(np.mean(second**2)))
+        track = np.repeat(np.arange(len(motion.count)), motion.count)
+        n = len(motion.count)
+        square = np.bincount(track[rows], (second**2).mean(-1), n) / np.bincount(track[rows], minlength=n)
+        # The most probable spline is smoother than the motion.
+        return np.maximum(_LEAST_ACCELERATION, _SMOOTHER * np.sqrt(square))[track]
 
-    def step(self, clocks: Clocks, motion: _Motion, acceleration: float, spent: float) -> _Step:
+    def step(self, clocks: Clocks, motion: _Motion, acceleration: Array, spent: float) -> _Step:
         """One Gauss-Newton step on splines and clocks; `spent` parameters were fitted to the samples."""
         d, V = self.data, self.views
         k, w, dw = motion.basis(d.track, self._times(clocks))
@@ -280,9 +289,7 @@ class _Problem:
         lever = np.stack([np.ones(len(r)), (d.time - self.middle) / self.half])
         kind, camera_of = self.free // V, self.free % V
         columns = lever[kind] * (d.view == camera_of[:, None])  # [P, N]
-        cross = np.stack(
-            [self._gather(motion, k, w, np.einsum("n,nri,nr->ni", weight * c, J, speed)).ravel() for c in columns], 1
-        ) if P else np.zeros((rhs.size, 0))  # fmt: skip
+        cross = self._cross(motion, columns, weight, J, speed, k, w)
         probe = np.random.default_rng(0).choice([-1.0, 1.0], rhs.shape)
         probed = self._prior_gradient(motion, probe, acceleration).ravel()
         solved = cho_solve_banded((factor, True), np.column_stack([rhs.ravel(), cross, probed]))
@@ -292,16 +299,61 @@ class _Problem:
         energy = weight * (speed**2).sum(-1)
         H = np.einsum("pn,n,qn->pq", columns, energy, columns) - cross.T @ solved[:, 1:]
         g = columns @ (weight * (speed * r).sum(-1)) - cross.T @ solved[:, 0]
-        C = np.linalg.pinv(H, hermitian=True) if P else H
-        delta = C @ g
+        delta = np.linalg.pinv(H, hermitian=True) @ g if P else g
         change = solved[:, 0] - solved[:, 1:] @ delta
         moved = replace(motion, coefficients=motion.coefficients + change.reshape(-1, 3))
+        C = self._covariance(H, self._noise_information(motion, factor, columns, weight, J, k, w, dw))
         C = C * self._inflation(C, columns, weight, speed, r, J, k, w, solved[:, 1:], clocks)
         return _Step(self._moved(clocks, delta, C, scale), moved, float(np.abs(delta).max(initial=0.0)), spent)
 
-    def _prior_gradient(self, motion: _Motion, c: Array, acceleration: float) -> Array:
-        weight = 1 / (acceleration * _KNOT_S**2) ** 2
+    @staticmethod
+    def _covariance(H: Array, noise: Array) -> Array:
+        """Covariance of the clocks when `noise` of the information H comes from errors of the speeds.
+
+        Speeds are estimated too, as many as there are samples, so that H counts their errors as motion
+        (the problem of Neyman & Scott 1948): the score varies by H, but answers to a change of the
+        clocks by H - noise only.
+        """
+        if not len(H):
+            return H
+        values, vectors = np.linalg.eigh(H)
+        values = np.maximum(values, 1e-300)
+        half = vectors / np.sqrt(values)
+        share, axes = np.linalg.eigh(half.T @ noise @ half)
+        # All of it noise: nothing is known.
+        true = np.clip(1 - share, 1e-3, 1.0)
+        turn = half @ axes
+        out: Array = (turn / true**2) @ turn.T
+        return out
+
+    def _noise_information(
+        self, motion: _Motion, factor: Array, columns: Array, weight: Array, J: Array, k: Integers, w: Array, dw: Array
+    ) -> Array:
+        """The part of the clocks' information that errors of the speeds make, from random errors drawn."""
+        P = len(columns)
+        total = np.zeros((P, P))
+        rng = np.random.default_rng(1)
+        for _ in range(_NOISE_DRAWS):
+            drawn, _ = dtbtrs(factor, rng.normal(size=(factor.shape[1], 1)), uplo="L", trans="T")
+            near = drawn.reshape(-1, 3)[k[:, None] + np.arange(4)]
+            error = np.einsum("nri,ni->nr", J, np.einsum("nk,nkc->nc", dw, near))
+            cross = self._cross(motion, columns, weight, J, error, k, w)
+            energy = weight * (error**2).sum(-1)
+            total += np.einsum("pn,n,qn->pq", columns, energy, columns)
+            total -= cross.T @ cho_solve_banded((factor, True), cross)
+        out: Array = total / _NOISE_DRAWS
+        return out
+
+    def _cross(
+        self, motion: _Motion, columns: Array, weight: Array, J: Array, speed: Array, k: Integers, w: Array
+    ) -> Array:
+        """Products of the splines' and the clocks' Jacobians [3K, P]."""
+        parts = [self._gather(motion, k, w, np.einsum("n,nri,nr->ni", weight * c, J, speed)).ravel() for c in columns]
+        return np.stack(parts, 1) if parts else np.zeros((3 * len(motion.coefficients), 0))
+
+    def _prior_gradient(self, motion: _Motion, c: Array, acceleration: Array) -> Array:
         rows = self._prior_rows(motion)
+        weight = 1 / (acceleration[rows, None] * _KNOT_S**2) ** 2
         second = weight * (c[rows] - 2 * c[rows + 1] + c[rows + 2])
         out = np.zeros_like(c)
         for i, a in enumerate((1.0, -2.0, 1.0)):
