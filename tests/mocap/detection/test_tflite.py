@@ -201,3 +201,20 @@ def test_fused_convolutions_and_small_batches_change_nothing(blazepose_folder, m
     assert fast.shape == plain.shape
     # The first 39 x 5 values: x, y, z in crop px, two logits.
     assert (fast - plain).abs().reshape(6, -1, 5)[..., :2].max() < 1e-2
+
+
+def test_turning_the_picture_turns_the_joints_within_the_stated_uncertainty(blazepose_folder, capture):
+    # The same person in crops turned by ten degrees either way: in the picture the joints must stay.
+    network = blazepose.BlazePose(blazepose_folder, CPU)
+    ratios = []
+    for path in sorted(capture.glob("*.mp4")):
+        frame = next(read_frames(path, 45, 46))[0]
+        found, _ = network.find(frame, rg.search_windows(*frame.shape[1::-1], 1), 0.5)
+        first = network.estimate(rg.crop(frame, found[0], 256)[None], found[:1])
+        regions = np.repeat(first.regions, 3, axis=0) + np.array([[0, 0, 0, a] for a in (-0.175, 0.0, 0.175)])
+        poses = network.estimate(np.stack([rg.crop(frame, r, 256) for r in regions]), regions)
+        assert (poses.score > 0.9).all()
+        moved = np.linalg.norm(poses.keypoints[[0, 2]] - poses.keypoints[1], axis=-1)
+        ratios.append((moved / np.sqrt(poses.uncertainty[[0, 2]] ** 2 + poses.uncertainty[1] ** 2)).ravel())
+    # Errors of this size in two independent looks would give a median of sqrt(2 ln 2).
+    assert np.median(np.concatenate(ratios)) < np.sqrt(2 * np.log(2))
