@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_calibrate, cli_calibration_files, cli_maintenance, cli_results, cli_tools
+from flows import cli_calibrate, cli_calibration_files, cli_maintenance, cli_report, cli_results, cli_tools
 from mocap.devices import DeviceChoice
 from mocap.errors import MocapError
 
@@ -33,6 +33,7 @@ cli_tools.register(app)
 cli_calibration_files.register(app)
 cli_calibrate.register(app)
 cli_maintenance.register(app)
+cli_report.register(app)
 
 SessionFolder = Annotated[Path, typer.Argument(metavar="SESSION", help="Session folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
