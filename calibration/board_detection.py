@@ -142,7 +142,11 @@ def find_chessboard(grey: Grey, inner: tuple[int, int]) -> Array | None:
         corners = (np.asarray(corners, np.float64).reshape(-1, 2) + 0.5) / scale - 0.5
     elif scale < 1:
         found, corners = cv2.findChessboardCorners(grey, inner, flags=flags)
-    if not found or len(corners) != inner[0] * inner[1] or _outside(grey, np.asarray(corners).reshape(-1, 2)):
+    if (
+        not found
+        or len(corners) != inner[0] * inner[1]
+        or _outside(grey, np.asarray(corners, np.float64).reshape(-1, 2))
+    ):
         return None
     pixel = refine(grey, np.asarray(corners, np.float64).reshape(-1, 2), inner)
     return None if goes_on(grey, pixel, inner) else pixel
