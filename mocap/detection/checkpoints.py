@@ -35,9 +35,9 @@ def load_strictly(network: nn.Module, path: Path, *, add_command: str) -> None:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
+        lines = [] if isinstance(error, KeyError) else [line for line in str(error).splitlines() if line.strip()]
         raise WeightsError(
-            "not a PyTorch checkpoint of plain tensors", found="no archive of tensors" if isinstance(error, KeyError) or not lines else lines[0],
+            "not a PyTorch checkpoint of plain tensors", found=lines[0] if lines else "no tensors",
             where=str(path), hint=add_command,
         ) from error  # fmt: skip
     state = _state_dict(content)
