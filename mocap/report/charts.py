@@ -62,6 +62,7 @@ def strips(frames: NDArray[np.int64], values: Array, names: Sequence[str], label
     axes.grid(visible=False)
     edges = np.append(frames, 2 * frames[-1] - frames[-2] if len(frames) > 1 else frames[-1] + 1)
     shades = axes.pcolormesh(edges, np.arange(len(names) + 1), values, cmap="Blues", vmin=0, vmax=1)
+    shades.set_edgecolor("face")  # no seams between the cells
     axes.set_yticks(np.arange(len(names)) + 0.5, [_plain(n) for n in names])
     axes.invert_yaxis()
     axes.set_xlabel("frame")

@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from mocap.matching.summary import summarise
 from mocap.report.measures import Measures, quiet_median, runs_of
 
 Array = NDArray[np.float64]
@@ -25,7 +26,10 @@ _FITS_BETTER, _SWAP_S = 2.0, 0.15
 # Nobody moves faster between two frames than this (m/s), nor further than the slack (m) by noise.
 _FASTEST, _SLACK = 4.0, 0.1
 _GAP_S = 0.5
-_LIMB, _MISSING, _LIFTED, _SLIDE_M, _FLIPPED = 0.05, 0.1, 0.2, 0.02, 0.1
+_LIMB, _MISSING, _LIFTED, _SLIDE_M = 0.05, 0.1, 0.2, 0.02
+_NOTED, _FLIPPED, _DOUBT = 0.05, 0.2, 0.2
+# A frame stands out at so many times the usual error; more than this share of such frames needs a look.
+_SPIKE, _SPIKES = 4.0, 0.01
 _MANY = 4
 
 
@@ -75,7 +79,7 @@ def find(measures: Measures) -> tuple[Finding, ...]:
     found = [
         *_stages(measures), *_silent(measures), *_unfit(measures), *_worse(measures), *_turned(measures),
         *_times(measures), *_swapped_in_view(measures), *_exchanged(measures), *_joints(measures), *_people(measures),
-        *_flips(measures), *_calibration(take.calibration), *(Finding(Severity.NOTE, w) for w in take.warnings),
+        *_flips(measures), *_spikes(measures), *_calibration(take.calibration),
     ]  # fmt: skip
     return tuple(sorted(found, key=lambda f: (-f.severity, -f.weight)))
 
@@ -145,9 +149,24 @@ def _unfit(m: Measures) -> list[Finding]:
         elif outliers > _OUTLIERS:
             text = f"camera {camera} contradicts the others: {100 * outliers:.0f} % of its points were left out"
         else:
+            out += _unfit_spans(m, v, chances & ~m.taken[v])
             continue
         advice = "its calibration is wrong, or its video belongs to another camera or time: calibrate it anew"
         out.append(Finding(Severity.FAULT, text, advice, camera, None, None, max(ignored, outliers)))
+    return out
+
+
+def _unfit_spans(m: Measures, v: int, ignored: NDArray[np.bool_]) -> list[Finding]:
+    """Stretches in which a camera sees people who fit nobody: a picture that stands still, a bystander."""
+    out = []
+    T, camera = len(ignored), m.take.matches.cameras[v]
+    limit = max(_SILENT_S * m.take.matches.fps, _SILENT_SHARE * T)
+    for a, b in runs_of(ignored):
+        if b - a >= limit:
+            first, last = _span(m, a, b)
+            text = f"camera {camera} sees people who fit nobody in the others, frames {first} to {last}"
+            advice = "does its video stand still there, was it pushed, or is there a bystander?"
+            out.append(Finding(Severity.LOOK, text, advice, camera, None, (first, last), (b - a) / T))
     return out
 
 
@@ -179,13 +198,15 @@ def _turned(m: Measures) -> list[Finding]:
             continue
         before, after = alignment.offset_before[v], alignment.offset_after[v]
         size = m.take.rig.select([camera]).cameras[0].size
-        large = before > 4 * _WORTH * float(np.hypot(*size))
+        large = before > 2 * _WORTH * float(np.hypot(*size))
         text = (
             f"calibration of camera {camera} did not fit the take: {before:.1f} px off; turned by {angle:.2f} degrees, "
             f"{after:.1f} px remain"
         )
         severity = Severity.LOOK if large else Severity.NOTE
-        out.append(Finding(severity, text, "corrected; calibrate it anew when you can", camera, weight=angle / 180))
+        out.append(
+            Finding(severity, text, "corrected; calibrate it anew when you can", camera, weight=before / max(size))
+        )
     return out
 
 
@@ -285,13 +306,39 @@ def _people(m: Measures) -> list[Finding]:
 
 
 def _flips(m: Measures) -> list[Finding]:
-    flipped = m.repaired[0].sum()
-    count = max(1, int((m.take.matches.observation >= 0).sum()))
-    if flipped == 0:
-        return []
-    text = f"left and right were exchanged back in {100 * flipped / count:.1f} % of the 2D points"
-    severity = Severity.LOOK if flipped / count > _FLIPPED else Severity.NOTE
-    return [Finding(severity, text, "repaired; see the identity timeline", weight=flipped / count)]
+    """Detections with left and right exchanged, and ones for which another fits nearly as well."""
+    out = []
+    for row in summarise(m.take.matches).views:
+        who = f"of person {row.person} in camera {row.camera}"
+        if row.flipped > _NOTED:
+            text = f"left and right {who} were exchanged back in {100 * row.flipped:.0f} % of the points"
+            severity = Severity.LOOK if row.flipped > _FLIPPED else Severity.NOTE
+            advice = "repaired; see the identity timeline"
+            out.append(Finding(severity, text, advice, row.camera, row.person, weight=row.flipped))
+        if row.doubtful > _DOUBT:
+            text = f"another detection fits nearly as well as that {who} in {100 * row.doubtful:.0f} % of the frames"
+            advice = "somebody was found twice, or two people overlap: look at who is who"
+            out.append(Finding(Severity.LOOK, text, advice, row.camera, row.person, weight=row.doubtful))
+    return out
+
+
+def _spikes(m: Measures) -> list[Finding]:
+    """Frames in which a camera is far worse than it usually is."""
+    out = []
+    for v, camera in enumerate(m.take.matches.cameras):
+        floor = _WORTH * float(np.hypot(*m.take.rig.cameras[v].size))
+        with np.errstate(invalid="ignore"):
+            rows = np.flatnonzero(m.view_error[v] > _SPIKE * max(m.camera_error[v], floor))
+        if len(rows):
+            worst = int(rows[np.argmax(m.view_error[v, rows])])
+            share, frame = len(rows) / len(m.take.matches.frames), int(m.take.matches.frames[worst])
+            text = (
+                f"camera {camera} is far off for {len(rows)} frame(s), worst in frame {frame} by "
+                f"{m.view_error[v, worst]:.0f} px"
+            )
+            severity = Severity.LOOK if share > _SPIKES else Severity.NOTE
+            out.append(Finding(severity, text, "see the worst frames below", camera, None, (frame, frame), share))
+    return out
 
 
 def _calibration(quality: str) -> list[Finding]:

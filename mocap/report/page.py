@@ -23,11 +23,12 @@ ol.findings { padding-left: 1.4rem; } ol.findings li { margin: .35rem 0; }
 .advice { color: #444; }
 table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .15rem .6rem; border-bottom: 1px solid #ccc; text-align: right; vertical-align: top; }
-th:first-child, td:first-child { text-align: left; } td.text { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child { text-align: left; } .text { text-align: left; overflow-wrap: anywhere; }
 figure { margin: .6rem 0; } figure img { max-width: 100%; height: auto; } figcaption { color: #444; font-size: .9rem; }
 .pictures { display: flex; flex-wrap: wrap; gap: .6rem; } .pictures figure { margin: 0; width: 30%; min-width: 14rem; }
 nav a { margin-right: .9rem; } a { color: #0a4c8a; } .scroll { overflow-x: auto; } .note { color: #444; }
 @media print { body { max-width: none; padding: 0; font-size: 11pt; } nav { display: none; }
+  .scroll { overflow: visible; } table { font-size: .72rem; } th, td { padding: .1rem .3rem; }
   figure, tr, li { break-inside: avoid; } h2 { break-after: avoid; } details { display: block; }
   .pictures figure { width: 31%; min-width: 0; } }
 """
@@ -82,13 +83,13 @@ def finding_list(findings: Sequence[Finding]) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[int] = ()) -> str:
     """A table of text cells; the first column heads its row. `text_columns` are set to the left."""
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in header)
+    left = ' class="text"'
+    head = "".join(f'<th scope="col"{left if i in text_columns else ""}>{escape(h)}</th>' for i, h in enumerate(header))
     body = []
     for row in rows:
         cells = [f'<th scope="row">{escape(row[0])}</th>']
         for i, cell in enumerate(row[1:], 1):
-            kind = ' class="text"' if i in text_columns else ""
-            cells.append(f"<td{kind}>{escape(cell)}</td>")
+            cells.append(f"<td{left if i in text_columns else ''}>{escape(cell)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     if not body:
         return ""

@@ -85,24 +85,40 @@ def thumbnails(
 
 def _draw(image: Image, measures: Measures, v: int, t: int) -> Image:
     take = measures.take
-    scale = _HEIGHT / image.shape[0]
-    small: Image = np.ascontiguousarray(
-        cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-    )
     lenses = Lenses.of(CameraRig((take.rig.cameras[v],)))
+    seen, projected = take.matches.keypoints[v, t], project(lenses, take.filtered.positions[t].astype(np.float64))[0]
+    left, top, right, bottom = _crop(image, np.concatenate([seen.reshape(-1, 2), projected.reshape(-1, 2)]))
+    scale = _HEIGHT / (bottom - top)
+    part = cv2.resize(image[top:bottom, left:right], None, fx=scale, fy=scale)
+    small: Image = np.ascontiguousarray(part, np.uint8)
     # Pixel centres: (0, 0) is the middle of the first pixel.
-    result = (project(lenses, take.filtered.positions[t].astype(np.float64))[0] + 0.5) * scale - 0.5
+    corner = np.array([left, top]) - 0.5
+    result = (projected - corner) * scale - 0.5
     strength = np.where(take.filtered.source[t] == Source.TRIANGULATED, 1.0, 0.3)
     skeleton = known_skeleton(take.matches.joint_names)
     bones = np.zeros((0, 2), np.int64) if skeleton is None else skeleton.bone_index
     for p, person in enumerate(take.filtered.person_ids):
         draw_person(small, result[p], strength[p], bones, ink_of(int(person)))
-        for x, y in (take.matches.keypoints[v, t, p] + 0.5) * scale - 0.5:
+        for x, y in (seen[p] - corner) * scale - 0.5:
             if np.isfinite(x) and np.isfinite(y):
                 at = (round(float(x)), round(float(y)))
                 cv2.drawMarker(small, at, (255, 255, 255), cv2.MARKER_TILTED_CROSS, 8, 3)
                 cv2.drawMarker(small, at, (0, 0, 0), cv2.MARKER_TILTED_CROSS, 8, 1)
     return small
+
+
+def _crop(image: Image, points: NDArray[np.float64]) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a part of 4:3 or the whole width that shows all points, px."""
+    height, width = image.shape[:2]
+    inside = points[((points >= 0) & (points < (width, height))).all(-1)]
+    if not len(inside):
+        return 0, 0, width, height
+    low, high = inside.min(0), inside.max(0)
+    tall = int(min(height, max(1.3 * (high[1] - low[1]), 1.3 * (high[0] - low[0]) * 3 / 4, height / 6)))
+    wide = min(width, tall * 4 // 3)
+    x, y = (low + high) / 2
+    left, top = int(np.clip(x - wide / 2, 0, width - wide)), int(np.clip(y - tall / 2, 0, height - tall))
+    return left, top, left + wide, top + tall
 
 
 def _encode(image: Image) -> bytes:

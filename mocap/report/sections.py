@@ -171,15 +171,20 @@ def _pair(slide: NDArray[np.float32] | None, person: int) -> str:
 def stages(m: Measures) -> str:
     """Speed and size of every stage, and what it was told."""
     frames = len(m.take.matches.frames)
-    rows = [
-        (s.stage, s.state, str(s.parts), number(s.seconds, 2), number(frames / s.seconds if s.seconds else np.nan, 0),
-         number(s.megabytes, 2), s.made_at)
-        for s in m.take.stages
-    ]  # fmt: skip
-    head = ("stage", "state", "parts", "seconds", "frames/s", "MB", "made at")
+    pictures = {"detect": frames * len(m.take.matches.cameras)}
+    rows = []
+    for s in m.take.stages:
+        rate = pictures.get(s.stage, frames) / s.seconds if s.seconds else np.nan
+        size = number(s.megabytes, 2)
+        rows.append((s.stage, s.state, str(s.parts), number(s.seconds, 2), number(rate), size, s.made_at))
+    head = ("stage", "state", "parts", "seconds of work", "frames/s", "MB", "made at")
     settings = [(s.stage, "; ".join(f"{k} = {v}" for k, v in s.settings)) for s in m.take.stages if s.settings]
+    note = "Seconds of all parts together; detect counts the frames of every camera."
     return page.section("stages", "Stages, settings and provenance", [
-        page.table(head, rows, text_columns=(1, 6)), page.table(("stage", "settings"), settings, text_columns=(1,)),
+        page.table(head, rows, text_columns=(1, 6)),
+        page.paragraph(note, "note"),
+        *(page.paragraph(f"Said by the last run: {w}") for w in m.take.warnings),
+        page.table(("stage", "settings"), settings, text_columns=(1,)),
     ])  # fmt: skip
 
 
