@@ -42,9 +42,9 @@ def resampled(trajectories: Trajectories3D, rate: float) -> Trajectories3D:
     Positions by cubic splines (gaps linearly); a sample whose neighbours are not both there is missing;
     covariance is the larger of the two neighbours', frame numbers count from the first frame's time.
     """
+    if not rate and (np.diff(trajectories.frames) == 1).all():
+        return trajectories
     s = sampling(trajectories.frames, trajectories.fps, rate)
-    if s.exact and not rate and len(s.row) == len(trajectories.frames):
-        return trajectories if (np.diff(s.row) == 1).all() else replace(trajectories)
     present = trajectories.source != Source.MISSING
     there = present[s.row] & present[s.after]
     positions = sample_values(_filled(trajectories.positions.astype(np.float64), present), s)

@@ -88,7 +88,7 @@ def sampling(frames: Ints, fps: float, rate: float = 0.0) -> Sampling:
     if not small.all():
         first = int(np.flatnonzero(~small)[0])
         _log.warning(
-            "this format cannot hold jumps of time: %d of them are left out, the first between frames %d and %d",
+            "this format cannot hold jumps of time: %d left out, the first between frames %d and %d",
             int((~small).sum()), frames[first], frames[first + 1],
         )  # fmt: skip
     at = np.concatenate([[0], np.cumsum(np.where(small, jumps // step, 1))]).astype(np.float64)

@@ -254,6 +254,21 @@ def test_positions_at_another_rate(take, tmp_path, kind):
         assert path.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("kind", ["c3d", "trc"])
+@pytest.mark.parametrize(
+    ("frames", "rate"),
+    [(np.arange(100, 220, 2), 29.97 / 2), (np.r_[0:30, 1030:1060], 29.97)],
+    ids=["every second frame", "a jump"],
+)
+def test_positions_of_frames_that_are_not_numbered_one_by_one(make_take, tmp_path, kind, frames, rate):
+    take = make_take(frames)
+    path = export_result(take, None, ExportSettings(format=kind), tmp_path / f"r.{kind}")
+    read = read_ground_truth(path)
+    assert read.fps == pytest.approx(rate, rel=1e-5)
+    assert len(read.frames) == len(frames)
+    np.testing.assert_allclose(read.positions[:, 0, 0, 2], take.positions[:, 0, 0, 2], atol=1e-4)  # heights
+
+
 @pytest.mark.parametrize("kind", ["bvh", "glb", "usd"])
 def test_several_people_one_file_each(take, motion, tmp_path, kind):
     if kind == "usd":
