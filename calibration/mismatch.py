@@ -58,7 +58,10 @@ def _variants(board: BoardDefinition) -> list[tuple[BoardDefinition, str]]:
     if board.kind is TargetKind.CHESSBOARD:
         inner = replace(board, columns=board.columns + 1, rows=board.rows + 1)
         hint = f"columns and rows count squares, not corners: {inner.columns} and {inner.rows}"
-        return [(inner, hint), (replace(board, inverted=not board.inverted), f"set inverted = {not board.inverted}")]
+        return [
+            (inner, hint),
+            (replace(board, inverted=not board.inverted), f"set inverted = {str(not board.inverted).lower()}"),
+        ]
     polarity = (replace(board, inverted=not board.inverted), f"set inverted = {str(not board.inverted).lower()}")
     legacy = (replace(board, legacy=not board.legacy), f"set legacy = {str(not board.legacy).lower()}")
     return [polarity, legacy, turned]
