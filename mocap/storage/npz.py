@@ -36,4 +36,6 @@ def read_npz(path: Path, expected: str) -> dict[str, NDArray[Any]]:
             return {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         found = str(error) or type(error).__name__
+        if "pickle" in found:  # NumPy takes whatever it does not know for a pickle, and says how to load one unsafely
+            found = "pickled objects, which are not read" if zipfile.is_zipfile(path) else "another kind of file"
         raise DataError("not a .npz file that can be read", expected=expected, found=found, where=str(path)) from error
