@@ -15,12 +15,13 @@ from flows.config import Stage
 from flows.plan import State, UnitPlan, make_plan
 from flows.provenance import session_chain
 from flows.run import last_run
+from flows.score import is_shelf
 from flows.session import Session
 from flows.stages import References, Work
 from mocap.arrays import Record
 from mocap.devices import DeviceChoice
 from mocap.errors import MocapError, SessionError
-from mocap.metrics import Poses3D, comparison_table, evaluate, read_ground_truth, table
+from mocap.metrics import Poses3D, comparison_table, evaluate, evaluate_shelf, read_ground_truth, table
 from mocap.report.measures import Measures
 from mocap.report.pictures import thumbnails
 from mocap.report.report import render
@@ -132,7 +133,13 @@ def _video_frames(take: Take, work: Work) -> dict[str, NDArray[np.int64]]:
 
 
 def _scores(filtered: Trajectories3D, ground_truth: Path) -> list[Rows]:
-    result = evaluate(Poses3D.of(filtered, "result"), read_ground_truth(ground_truth, ""))
+    poses, truth = Poses3D.of(filtered, "result"), read_ground_truth(ground_truth, "")
+    if is_shelf("auto", truth):
+        score = evaluate_shelf(poses, truth)
+        rows: Rows = [("score", "result"), ("PCP@0.5 %", f"{100 * score.pcp:.1f}")]
+        rows += [("both ends right (strict) %", f"{100 * score.pcp_strict:.1f}"), ("frames", str(score.frames))]
+        return [rows]
+    result = evaluate(poses, truth)
     return [list(comparison_table(["result"], [result])), list(table(result))]
 
 

@@ -120,11 +120,12 @@ def _silent(m: Measures) -> list[Finding]:
     for v, camera in enumerate(m.take.matches.cameras):
         others = np.delete(m.taken, v, 0).sum(0) >= 2
         silent = ~m.detected_near[v] & others
-        # Single frames in which nobody else is taken do not part a silence.
-        for a, b in runs_of(~m.detected_near[v]):
-            lost = int(silent[a:b].sum())
+        for poor, fine in runs_of(~m.detected_near[v]):
+            lost = int(silent[poor:fine].sum())
             if lost < limit:
                 continue
+            found = np.flatnonzero(m.take.detected[v])  # the silence itself, not where half a second is poor
+            a, b = int(found[found < poor].max(initial=-1)) + 1, int(found[found >= fine].min(initial=T))
             first, last = _span(m, a, b)
             when = (
                 "in the whole take" if b - a == T else f"from frame {first} to " + ("the end" if b == T else str(last))

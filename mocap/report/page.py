@@ -76,9 +76,14 @@ def finding_list(findings: Sequence[Finding]) -> str:
     items = []
     for f in findings:
         badge = f'<span class="badge {_CLASSES[f.severity]}">{_WORDS[f.severity]}</span>'
-        advice = f' <span class="advice">— {escape(f.advice)}.</span>' if f.advice else ""
-        items.append(f"<li>{badge} {escape(f.text)}.{advice}</li>")
+        advice = f' <span class="advice">— {escape(_stop(f.advice))}</span>' if f.advice else ""
+        items.append(f"<li>{badge} {escape(_stop(f.text))}{advice}</li>")
     return f'<ol class="findings">{"".join(items)}</ol>' if items else ""
+
+
+def _stop(text: str) -> str:
+    """The text with a stop where it has none."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: Sequence[int] = ()) -> str:

@@ -85,7 +85,7 @@ def test_a_camera_that_dies_half_way_is_named_first() -> None:
     assert first.severity is Severity.FAULT
     assert first.camera == take.matches.cameras[2]
     assert first.frames is not None
-    assert abs(first.frames[0] - half) <= 8  # where half a second holds too few detections
+    assert abs(first.frames[0] - half) <= 2  # the detector misses somebody now and then
     assert first.text in first_screen(render(Measures(take)))
 
 
