@@ -84,8 +84,16 @@ class StageSettings:
     solve: SolveSettings = field(default_factory=SolveSettings)
 
     def of(self, stage: Stage) -> dict[str, Any]:
-        """The settings of a stage by name, as plain values."""
-        return {k: v.value if isinstance(v, enum.Enum) else v for k, v in asdict(getattr(self, stage)).items()}
+        """The settings of a stage by name, as the plain values that JSON keeps."""
+        return {k: _plain(v) for k, v in asdict(getattr(self, stage)).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True)
