@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mocap.errors import SettingsError
+
 
 def export(
     session: Annotated[Path, typer.Argument(metavar="SESSION", help="Session folder.")],
@@ -58,6 +60,17 @@ def export(
 
 
 def format_of(path: Path) -> str:
-    """The format that a file's ending names; npz where it names none."""
+    """The format that a file's ending names.
+
+    Raises
+    ------
+    SettingsError
+        There is no ending.
+    """
     ending = path.suffix.lower().lstrip(".")
-    return {"vrma": "glb", "gltf": "glb", "usda": "usd", "usdc": "usd"}.get(ending, ending) or "npz"
+    if not ending:
+        raise SettingsError(
+            "no format is named", expected="--format, or a file with an ending such as .bvh or .glb", found=path.name,
+            where="--output",
+        )  # fmt: skip
+    return {"vrma": "glb", "gltf": "glb", "usda": "usd", "usdc": "usd"}.get(ending, ending)

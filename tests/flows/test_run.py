@@ -131,6 +131,7 @@ def test_results_of_stale_sessions_are_not_served(keypoint_session, tmp_path):
         (["run", "SESSION", "--set", "filter.cutoff=3"], "did you mean 'cutoff_hz'"),
         (["run", "SESSION", "--set", "filter.cutoff_hz=-3"], "cutoff_hz"),
         (["export", "SESSION", "--format", "smd", "--output", "x.smd"], "npz"),
+        (["export", "SESSION", "--preset", "blender", "--output", "take"], "no format is named"),
     ],
 )
 def test_bad_commands_end_in_one_message(keypoint_session, arguments, said):
