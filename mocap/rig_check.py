@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from calibration.camera import CameraRig
 from calibration.refinement import RigCorrection, refine_rotations
 from calibration.synchronisation import CameraRefinement
 from mocap.matching import MatchingSettings, match_people
+from mocap.stretches import spread_windows
 from mocap.triangulation import TriangulationSettings, triangulate
 from mocap.types import Keypoints2D, Matches
 
@@ -51,7 +51,7 @@ def check_rig(keypoints: Keypoints2D, rig: CameraRig, mode: CameraRefinement) ->
     none = RigCorrection.none(len(rig))
     if mode is CameraRefinement.OFF or len(rig) < _MIN_VIEWS:
         return none
-    sample = _windows(keypoints)
+    sample = spread_windows(keypoints, _WINDOWS, _WINDOW_FRAMES)
     correction = none
     for _ in range(_ROUNDS):
         corrected = correction.apply(rig)
@@ -84,22 +84,6 @@ def _report(rig: CameraRig, correction: RigCorrection, *, applied: bool) -> None
         logger.warning("cameras turned since calibration, corrected (calibrate anew when you can): %s", text)
     else:
         logger.info("cameras stand as calibrated: %s", text)
-
-
-def _windows(keypoints: Keypoints2D) -> Keypoints2D:
-    """Windows spread over the take; matching needs runs of frames, not single ones."""
-    n_frames = len(keypoints.frames)
-    if n_frames <= _WINDOWS * _WINDOW_FRAMES:
-        return keypoints
-    starts = np.linspace(0, n_frames - _WINDOW_FRAMES, _WINDOWS).astype(int)
-    rows = np.unique((starts[:, None] + np.arange(_WINDOW_FRAMES)).ravel())
-    return replace(
-        keypoints,
-        keypoints=keypoints.keypoints[:, rows],
-        confidence=keypoints.confidence[:, rows],
-        uncertainty=keypoints.uncertainty[:, rows],
-        frames=keypoints.frames[rows],
-    )
 
 
 def _samples(matches: Matches, rig: CameraRig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from calibration.camera import CameraRig
 from calibration.projection import Lenses, rays
 from calibration.time_scan import OffsetCosts, OffsetCurve, judge, scan_pair, shifted
+from mocap.stretches import take_rows
 from mocap.types import Keypoints2D
 
 Array = NDArray[np.float64]
@@ -69,11 +70,7 @@ def _middle(keypoints: Keypoints2D) -> Keypoints2D:
     extra = len(keypoints.frames) - _MOST_FRAMES
     if extra <= 0:
         return keypoints
-    rows = slice(extra // 2, extra // 2 + _MOST_FRAMES)
-    return Keypoints2D(
-        keypoints.keypoints[:, rows], keypoints.confidence[:, rows], keypoints.uncertainty[:, rows],
-        keypoints.frames[rows], keypoints.cameras, keypoints.joint_names, keypoints.fps,
-    )  # fmt: skip
+    return take_rows(keypoints, slice(extra // 2, extra // 2 + _MOST_FRAMES))
 
 
 def _pairs(views: int) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from calibration.synchronisation import SynchronisationMethod, SynchronisationSe
 from calibration.time_refinement import Clocks, PointTracks, refine_clocks
 from mocap.matching import MatchingSettings, match_people
 from mocap.resampling import to_common_time
+from mocap.stretches import spread_windows
 from mocap.synchronisation.coarse import CoarseOffsets, coarse_offsets
 from mocap.timeline import segments
 from mocap.types import Keypoints2D, Matches
@@ -147,21 +148,10 @@ def _fine(
 
 
 def _windows(keypoints: Keypoints2D) -> Keypoints2D:
-    """Stretches spread over the take."""
-    V, T, P, J = keypoints.confidence.shape
+    """As much of the take as is worth its time."""
+    V, _, P, J = keypoints.confidence.shape
     most = max(200, _SAMPLES // (V * J * min(P, 2)))
-    if most >= T:
-        return keypoints
-    length = most // _WINDOWS
-    starts = np.linspace(0, T - length, _WINDOWS).astype(int)
-    rows = np.unique((starts[:, None] + np.arange(length)).ravel())
-    return replace(
-        keypoints,
-        keypoints=keypoints.keypoints[:, rows],
-        confidence=keypoints.confidence[:, rows],
-        uncertainty=keypoints.uncertainty[:, rows],
-        frames=keypoints.frames[rows],
-    )
+    return spread_windows(keypoints, _WINDOWS, most // _WINDOWS)
 
 
 def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray[np.bool_]) -> PointTracks:

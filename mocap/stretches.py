@@ -1,0 +1,33 @@
+"""Parts of a take, for questions that need not look at all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mocap.types import Keypoints2D
+
+
+def take_rows(keypoints: Keypoints2D, rows: NDArray[np.int64] | slice) -> Keypoints2D:
+    """Some frames [R] of a take, in order."""
+    return replace(
+        keypoints,
+        keypoints=keypoints.keypoints[:, rows],
+        confidence=keypoints.confidence[:, rows],
+        uncertainty=keypoints.uncertainty[:, rows],
+        frames=keypoints.frames[rows],
+    )
+
+
+def spread_windows(keypoints: Keypoints2D, count: int, length: int) -> Keypoints2D:
+    """`count` runs of `length` consecutive rows, evenly spread from the first to the last; all if there are not more.
+
+    Runs, not single frames: matching people needs their neighbours in time.
+    """
+    n_frames = len(keypoints.frames)
+    if n_frames <= count * length:
+        return keypoints
+    starts = np.linspace(0, n_frames - length, count).astype(np.int64)
+    return take_rows(keypoints, np.unique((starts[:, None] + np.arange(length)).ravel()))
