@@ -4,7 +4,7 @@ Angles are those of the part of a rotation that turns about one axis (swing-twis
 Grassia, J. Graphics Tools 3, 1998), in the bone's own axes; for upper arms they count from
 `neutral_arm`. Sources of the ranges:
 
-- limbs: Boone & Azen, J. Bone Joint Surg. 61-A (1979), table 1, men over 19, plus two standard
+- limbs: Boone & Azen, J. Bone Joint Surg. 61-A (1979), table 1, men of 20 to 54, plus two standard
   deviations of their subjects (about 12 degrees), as people differ;
 - neck and trunk: American Academy of Orthopaedic Surgeons, Joint Motion (1965); the trunk's range
   is shared by its two bones;

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,13 @@ pytestmark = [
 
 ROW = 1  # person 7
 
-CASES = [(kind, preset) for kind in ("bvh", "glb", "fbx") for preset in Preset] + [("usd", Preset.BLENDER)]
+CASES = [(kind, preset) for kind in ("bvh", "glb", "fbx") for preset in Preset] + [
+    pytest.param(
+        ("usd", Preset.BLENDER),
+        id="usd-blender",
+        marks=pytest.mark.skipif(find_spec("pxr") is None, reason="needs mocap[usd]"),
+    )
+]
 
 
 def read(path, per_metre):
