@@ -18,11 +18,14 @@ from mocap.metrics.poses import Poses3D
 from mocap.metrics.position_error import (
     joint_errors,
     mpjpe,
+    mpjpe_without_root,
     n_joint_errors,
     n_mpjpe,
     pa_joint_errors,
     pa_mpjpe,
     procrustes,
+    rigid_joint_errors,
+    rigid_mpjpe,
 )
 from mocap.metrics.rig_error import RigError, rig_error
 from mocap.metrics.settings import Alignment, Association, EvaluationSettings
@@ -59,6 +62,7 @@ __all__ = [
     "limb_lengths",
     "limb_spread",
     "mpjpe",
+    "mpjpe_without_root",
     "mpjve",
     "n_joint_errors",
     "n_mpjpe",
@@ -75,6 +79,8 @@ __all__ = [
     "read_ground_truth",
     "read_result_npz",
     "rig_error",
+    "rigid_joint_errors",
+    "rigid_mpjpe",
     "shelf_score",
     "table",
     "time_table",

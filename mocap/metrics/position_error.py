@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from mocap.metrics.alignment_kernel import aligned_errors
+
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
@@ -46,6 +48,16 @@ def mpjpe(prediction: Array, truth: Array, mask: Mask | None = None, root: int |
     return _mean_of(lambda x, y, _: joint_errors(x, y, root), prediction, truth, mask)
 
 
+def mpjpe_without_root(prediction: Array, truth: Array, root: int, mask: Mask | None = None) -> float:
+    """Root-aligned MPJPE over all joints but the root, metres.
+
+    Code that drops the root before it scores (3d-pose-baseline's 16 joints) reports this: J / (J - 1) times
+    `mpjpe(root=...)` where nothing is missing.
+    """
+    others = np.arange(np.asarray(truth).shape[-2]) != root
+    return mpjpe(prediction, truth, others if mask is None else mask & others, root)
+
+
 def n_mpjpe(prediction: Array, truth: Array, mask: Mask | None = None, root: int = 0) -> float:
     """MPJPE after root alignment and the best scale of every pose, metres.
 
@@ -56,8 +68,21 @@ def n_mpjpe(prediction: Array, truth: Array, mask: Mask | None = None, root: int
 
 
 def pa_mpjpe(prediction: Array, truth: Array, mask: Mask | None = None) -> float:
-    """MPJPE after the best similarity of every single pose (the papers' protocol 2), metres."""
+    """MPJPE after the best similarity (rotation, shift, scale) of every single pose, metres.
+
+    Protocol 2 on Human3.6M as Martinez et al. (A simple yet effective baseline, ICCV 2017) and all after
+    them count it; "reconstruction error", PA-MPJPE. Where a paper aligns by rotation and shift alone: `rigid_mpjpe`.
+    """
     return _mean_of(pa_joint_errors, prediction, truth, mask)
+
+
+def rigid_mpjpe(prediction: Array, truth: Array, mask: Mask | None = None) -> float:
+    """MPJPE after the best rotation and shift of every single pose, whose size stays, metres.
+
+    Protocol 2 where a paper means "rigid alignment" to the letter. Its mean square is never below that
+    of `pa_mpjpe`, which has the scale as well.
+    """
+    return _mean_of(rigid_joint_errors, prediction, truth, mask)
 
 
 def n_joint_errors(prediction: Array, truth: Array, mask: Mask | None = None, root: int = 0) -> Array:
@@ -84,41 +109,29 @@ def pa_joint_errors(prediction: Array, truth: Array, mask: Mask | None = None) -
     """Errors after aligning each predicted pose by its best similarity: [..., J], metres.
 
     Only joints that both poses have, and `mask` allows, take part. Poses with fewer than three
-    such joints give NaN: a similarity would fit anything.
+    such joints give NaN: a similarity would fit anything. The rotation is never a reflection.
     """
-    X, Y = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
+    return _aligned(prediction, truth, mask, scaled=True)
+
+
+def rigid_joint_errors(prediction: Array, truth: Array, mask: Mask | None = None) -> Array:
+    """As `pa_joint_errors`, but by rotation and shift alone: the pose keeps its size."""
+    return _aligned(prediction, truth, mask, scaled=False)
+
+
+def _aligned(prediction: Array, truth: Array, mask: Mask | None, *, scaled: bool) -> Array:
+    X, Y = np.broadcast_arrays(np.asarray(prediction, np.float64), np.asarray(truth, np.float64))
     batch, joints = X.shape[:-2], X.shape[-2]
     X, Y = X.reshape(-1, joints, 3), Y.reshape(-1, joints, 3)
-    allowed = None if mask is None else np.broadcast_to(mask, (*batch, joints)).reshape(-1, joints)
+    allowed = np.ones((len(X), 0), bool)
+    if mask is not None:
+        allowed = np.broadcast_to(mask, (*batch, joints)).reshape(-1, joints)
     out = np.empty((len(X), joints))
     for part in _parts(len(X)):
-        out[part] = _aligned_errors(X[part], Y[part], None if allowed is None else allowed[part])
+        # One kind of array, so that the kernel is compiled once.
+        x, y, some = (np.require(a[part], requirements=["C", "W"]) for a in (X, Y, allowed))
+        aligned_errors(x, y, some, scaled, out[part])
     return out.reshape(*batch, joints)
-
-
-def _aligned_errors(X: Array, Y: Array, mask: Mask | None) -> Array:
-    """`pa_joint_errors` of [N, J, 3]. Coordinates come first inside: long inner loops are several times faster."""
-    x, y = (np.ascontiguousarray(a.transpose(2, 0, 1)) for a in (X, Y))
-    valid = np.isfinite(x[0] + x[1] + x[2] + y[0] + y[1] + y[2])
-    if mask is not None:
-        valid &= mask
-    count = valid.sum(-1)
-    everything = bool(valid.all())
-    if not everything:
-        x[:, ~valid], y[:, ~valid] = 0, 0
-    for a in (x, y):
-        np.subtract(a, (a.sum(-1) / np.maximum(count, 1))[..., None], out=a)
-        if not everything:
-            a[:, ~valid] = 0
-    R, S = _nearest_rotation(np.einsum("inj,knj->nik", y, x))
-    scale = _scale(S, np.einsum("inj,inj->n", x, x), count)
-    square = np.zeros(valid.shape)
-    for i in range(3):
-        turned = R[:, i, :, None] * scale[:, None, None]
-        square += (turned[:, 0] * x[0] + turned[:, 1] * x[1] + turned[:, 2] * x[2] - y[i]) ** 2
-    errors = np.sqrt(square)
-    errors[~valid] = np.nan
-    return errors
 
 
 def _nearest_rotation(H: Array) -> tuple[Array, Array]:
