@@ -116,6 +116,8 @@ BLAZEPOSE_LANDMARKS = ModelFile(
 
 _HRNET_PAGE = "https://github.com/leoxiaobin/deep-high-resolution-net.pytorch (model zoo)"
 
+_HIGHERHRNET_PAGE = "https://github.com/HRNet/HigherHRNet-Human-Pose-Estimation (model zoo)"
+
 MODELS: dict[str, ModelEntry] = {
     "blazepose": ModelEntry(
         name="blazepose",
@@ -169,6 +171,33 @@ MODELS: dict[str, ModelEntry] = {
         input_size=(192, 256),
         accuracy="COCO val AP 75.8; Jiang et al., 2023",
         needs=("blazepose",),
+    ),
+    "higherhrnet_w32": ModelEntry(
+        name="higherhrnet_w32",
+        files=(ModelFile("pose_higher_hrnet_w32_512.pth"),),
+        source=UserSource(_HIGHERHRNET_PAGE, "pose_higher_hrnet_w32_512.pth (COCO)"),
+        licence="MIT",
+        skeleton="coco17",
+        input_size=(512, 512),
+        accuracy="COCO val AP 67.1; Cheng et al., CVPR 2020",
+    ),
+    "higherhrnet_w48": ModelEntry(
+        name="higherhrnet_w48",
+        files=(ModelFile("pose_higher_hrnet_w48_640.pth"),),
+        source=UserSource(_HIGHERHRNET_PAGE, "pose_higher_hrnet_w48_640.pth (COCO)"),
+        licence="MIT",
+        skeleton="coco17",
+        input_size=(640, 640),
+        accuracy="COCO val AP 69.9; Cheng et al., CVPR 2020",
+    ),
+    "openpose": ModelEntry(
+        name="openpose",
+        files=(ModelFile("body_pose_model.pth"),),
+        source=UserSource("https://github.com/Hzzone/pytorch-openpose", "body_pose_model.pth"),
+        licence="LicenseRef-OpenPose-non-commercial",
+        skeleton="openpose18",
+        input_size=(368, 368),
+        accuracy="COCO test-dev AP 61.8; Cao et al., CVPR 2017",
     ),
 }
 

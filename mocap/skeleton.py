@@ -108,6 +108,15 @@ HALPE_26 = Skeleton(
     BODY_25.pairs,
 )  # fmt: skip
 
+OPENPOSE_18 = Skeleton(
+    "openpose18",
+    ("nose", "neck", "r_shoulder", "r_elbow", "r_wrist", "l_shoulder", "l_elbow", "l_wrist", "r_hip", "r_knee",
+     "r_ankle", "l_hip", "l_knee", "l_ankle", "r_eye", "l_eye", "r_ear", "l_ear"),
+    (*_both(*_ARMS, *_LEGS, ("eye", "ear")), ("neck", "l_shoulder"), ("neck", "r_shoulder"), ("neck", "l_hip"),
+     ("neck", "r_hip"), ("neck", "nose"), ("nose", "l_eye"), ("nose", "r_eye")),
+    _sides("eye", "ear", *_LIMBS),
+)  # fmt: skip
+
 BLAZEPOSE_33 = Skeleton(
     "blazepose33",
     ("nose", "l_eye_inner", "l_eye", "l_eye_outer", "r_eye_inner", "r_eye", "r_eye_outer", "l_ear",
@@ -122,7 +131,7 @@ BLAZEPOSE_33 = Skeleton(
            "heel", "big_toe"),
 )  # fmt: skip
 
-SKELETONS: dict[str, Skeleton] = {s.name: s for s in (H36M_17, COCO_17, BODY_25, HALPE_26, BLAZEPOSE_33)}
+SKELETONS: dict[str, Skeleton] = {s.name: s for s in (H36M_17, COCO_17, OPENPOSE_18, BODY_25, HALPE_26, BLAZEPOSE_33)}
 
 LIMBS_12: tuple[tuple[str, str], ...] = (
     *_both(*_ARMS, *_LEGS, ("shoulder", "hip")),
@@ -146,7 +155,7 @@ _RECIPES: dict[str, tuple[dict[str, float], ...]] = {
 }
 
 # The neck of BODY-25, HALPE-26 and CMU Panoptic lies between the shoulders, H36M's at the base of the head.
-_LOW_NECK = {"body25", "halpe26", "panoptic19"}
+_LOW_NECK = {"openpose18", "body25", "halpe26", "panoptic19"}
 
 
 def joint_map(source: Skeleton, target: Skeleton) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from mocap.errors import WeightsError
 
 _NAMED = 4
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
-_PREFIX = "module."
+# Of data-parallel training, and of the wrapper for half precision that HigherHRNet was trained in.
+_PREFIXES = ("module.", "1.")
 
 
 def load_strictly(network: nn.Module, path: Path, *, add_command: str) -> None:
@@ -21,9 +22,10 @@ def load_strictly(network: nn.Module, path: Path, *, add_command: str) -> None:
     Parameters
     ----------
     network : nn.Module
+        Made on the device "meta" it costs no drawing of random weights; it lies on the CPU afterwards.
     path : Path
-        Written by `torch.save`: a state dict, or a dict that holds one as "state_dict" or "model". The prefix
-        "module." of data-parallel training is taken off.
+        Written by `torch.save`: a state dict, or a dict that holds one as "state_dict" or "model". Prefixes that
+        all keys have from training ("module.", "1.") are taken off.
     add_command : str
         The command that puts the right file in place, for the message.
 
@@ -55,6 +57,8 @@ def load_strictly(network: nn.Module, path: Path, *, add_command: str) -> None:
             "the checkpoint is of another network", expected=f"{len(wanted)} weights of {type(network).__name__}",
             found="; ".join([f"{len(state)} weights", *problems]), where=str(path), hint=add_command,
         )  # fmt: skip
+    if any(p.is_meta for p in network.parameters()):
+        network.to_empty(device="cpu")
     network.load_state_dict(state, strict=True)
 
 
@@ -66,9 +70,11 @@ def _state_dict(content: object) -> dict[str, torch.Tensor] | None:
                 break
     if not (isinstance(content, dict) and content and all(isinstance(v, torch.Tensor) for v in content.values())):
         return None
-    if all(str(k).startswith(_PREFIX) for k in content):
-        return {str(k)[len(_PREFIX) :]: v for k, v in content.items()}
-    return {str(k): v for k, v in content.items()}
+    state = {str(k): v for k, v in content.items()}
+    for prefix in _PREFIXES:
+        if all(k.startswith(prefix) for k in state):
+            state = {k.removeprefix(prefix): v for k, v in state.items()}
+    return state
 
 
 def _differences(wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]]) -> list[str]:

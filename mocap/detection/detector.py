@@ -18,8 +18,17 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from mocap.detection.slots import PictureNetwork
     from mocap.detection.topdown import CropNetwork
     from mocap.models import ModelEntry
+
+WHOLE_PICTURE = (DetectorName.HIGHERHRNET_W32, DetectorName.HIGHERHRNET_W48, DetectorName.OPENPOSE)
+"""Detectors that find everybody in a picture at once; the others look at one crop per person."""
+
+_WIDTHS = {
+    DetectorName.HRNET_W32: 32, DetectorName.HRNET_W48: 48,
+    DetectorName.HIGHERHRNET_W32: 32, DetectorName.HIGHERHRNET_W48: 48,
+}  # fmt: skip
 
 
 class Detector(Protocol):
@@ -47,6 +56,10 @@ def make_detector(settings: DetectionSettings, device: torch.device) -> Detector
     from mocap.detection.tracking import RegionTracker
 
     models.ensure(settings.detector.value)
+    if settings.detector in WHOLE_PICTURE:
+        from mocap.detection.slots import PictureDetector
+
+        return PictureDetector(picture_network(settings, device), settings)
     blazepose = BlazePose(models.ensure("blazepose"), device, refine=settings.refine)
     if settings.detector is DetectorName.BLAZEPOSE:
         return RegionTracker(blazepose, settings)
@@ -63,8 +76,34 @@ def check_weights(settings: DetectionSettings, path: Path, device: torch.device)
     WeightsError
         It is of another network.
     """
-    if settings.detector is not DetectorName.BLAZEPOSE:  # whose files are checked by digest
+    if settings.detector in WHOLE_PICTURE:
+        picture_network(settings, device, path)
+    elif settings.detector is not DetectorName.BLAZEPOSE:  # whose files are checked by digest
         crop_network(settings, device, path)
+
+
+def picture_network(settings: DetectionSettings, device: torch.device, path: Path | None = None) -> PictureNetwork:
+    """The network for whole pictures that the settings name; see `crop_network`."""
+    import torch
+
+    from mocap.detection.bottom_up import FieldPeople, TagPeople
+    from mocap.detection.checkpoints import load_strictly
+
+    model = models.entry(settings.detector.value)
+    path = _file(model) if path is None else path
+    if settings.detector is DetectorName.OPENPOSE:
+        from mocap.detection.openpose import OpenPose
+
+        with torch.device("meta"):
+            body = OpenPose()
+        load_strictly(body, path, add_command=model.add_command)
+        return FieldPeople(body, device, model.input_size[1])
+    from mocap.detection.higher_hrnet import HigherHRNet
+
+    with torch.device("meta"):
+        network = HigherHRNet(_WIDTHS[settings.detector], len(SKELETONS[model.skeleton].joints))
+    load_strictly(network, path, add_command=model.add_command)
+    return TagPeople(network, device, model.input_size[1], flip=settings.flip_test)
 
 
 def crop_network(settings: DetectionSettings, device: torch.device, path: Path | None = None) -> CropNetwork:
@@ -86,9 +125,7 @@ def crop_network(settings: DetectionSettings, device: torch.device, path: Path |
 
     model = models.entry(settings.detector.value)
     skeleton = SKELETONS[model.skeleton]
-    if path is None:
-        folder = models.model_path(model.name)
-        path = folder if len(model.files) > 1 else folder / model.files[0].name
+    path = _file(model) if path is None else path
     if settings.detector is DetectorName.RTMPOSE_M:
         from mocap.detection.simcc import SimCCPose
 
@@ -106,12 +143,21 @@ def _heatmap_network(name: DetectorName, model: ModelEntry, joints: int, path: P
         from mocap.detection.vitpose import ViTPose
 
         return ViTPose(path, model.input_size, joints, add_command=model.add_command), True
+    import torch
+
     from mocap.detection.checkpoints import load_strictly
     from mocap.detection.hrnet import HRNet
 
-    network = HRNet({DetectorName.HRNET_W32: 32, DetectorName.HRNET_W48: 48}[name], joints)
+    with torch.device("meta"):
+        network = HRNet(_WIDTHS[name], joints)
     load_strictly(network, path, add_command=model.add_command)
     return network, False
+
+
+def _file(model: ModelEntry) -> Path:
+    """A model's one file in the cache, or the folder of several."""
+    folder = models.model_path(model.name)
+    return folder if len(model.files) > 1 else folder / model.files[0].name
 
 
 def joint_names(detector: DetectorName) -> tuple[str, ...]:

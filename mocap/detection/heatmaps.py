@@ -55,7 +55,7 @@ def decode_heatmaps(heatmaps: torch.Tensor, settings: DecoderSettings) -> Peaks:
     smooth = blur(maps, settings.peak_sigma)
     # What smoothing does to a peak's width is known, and taken out again.
     widened = settings.peak_sigma**2
-    taylor, spread = _taylor(smooth, _highest(smooth), widened)
+    taylor, spread = osculate(smooth, _highest(smooth), widened)
     match settings.method:
         case DecoderName.ARGMAX:
             points = _highest(maps).to(maps.dtype)
@@ -95,12 +95,12 @@ def _highest(maps: torch.Tensor) -> torch.Tensor:
     return torch.stack([index % maps.shape[-1], index // maps.shape[-1]], -1)
 
 
-def _around(maps: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
-    """The 3x3 cells [n, 3, 3] round the given ones, which must not lie on the border."""
+def _around(maps: torch.Tensor, cells: torch.Tensor, of: torch.Tensor | None = None) -> torch.Tensor:
+    """The 3x3 cells [m, 3, 3] round the given ones, which must not lie on the border."""
     reach = torch.arange(-1, 2, device=maps.device)
     rows, columns = cells[:, 1, None] + reach, cells[:, 0, None] + reach
-    n = torch.arange(len(maps), device=maps.device)
-    return maps[n[:, None, None], rows[:, :, None], columns[:, None, :]]
+    of = torch.arange(len(maps), device=maps.device) if of is None else of
+    return maps[of[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _inner(maps: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
@@ -116,10 +116,28 @@ def _quarter(maps: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
     return cells + 0.25 * step * (cells == inner)
 
 
-def _taylor(smooth: torch.Tensor, cells: torch.Tensor, widened: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maximum [n, 2] and covariance [n, 2, 2] of the Gaussian that osculates the map at the cells."""
+def osculate(
+    smooth: torch.Tensor, cells: torch.Tensor, widened: float, of: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maximum and covariance of the Gaussian that osculates maps at given cells.
+
+    Parameters
+    ----------
+    smooth : float [n, H, W]
+    cells : int [m, 2]
+        Column and row.
+    widened : float
+        Variance (cells^2) that smoothing added; it is taken out of the covariance.
+    of : int [m], optional
+        The map of each cell; one cell per map by default.
+
+    Returns
+    -------
+    points : float [m, 2]
+    covariance : float [m, 2, 2]
+    """
     inner = _inner(smooth, cells)
-    log = _around(smooth, inner).clamp_min(_SMALLEST).log()
+    log = _around(smooth, inner, of).clamp_min(_SMALLEST).log()
     dx, dy = (log[:, 1, 2] - log[:, 1, 0]) / 2, (log[:, 2, 1] - log[:, 0, 1]) / 2
     dxx = log[:, 1, 2] - 2 * log[:, 1, 1] + log[:, 1, 0]
     dyy = log[:, 2, 1] - 2 * log[:, 1, 1] + log[:, 0, 1]

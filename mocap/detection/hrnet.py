@@ -17,7 +17,48 @@ _STEM = 64
 _BOTTLENECK_EXPANSION = 4
 
 
-class HRNet(nn.Module):
+class HRNetBackbone(nn.Module):
+    """The network up to its last layer.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the branch of highest resolution: 32 or 48.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = _conv(3, _STEM, 3, 2), nn.BatchNorm2d(_STEM)
+        self.conv2, self.bn2 = _conv(_STEM, _STEM, 3, 2), nn.BatchNorm2d(_STEM)
+        self.relu = nn.ReLU(inplace=True)
+        deep = _STEM * _BOTTLENECK_EXPANSION
+        self.layer1 = nn.Sequential(_Bottleneck(_STEM, _STEM), *[_Bottleneck(deep, _STEM) for _ in range(_BLOCKS - 1)])
+        widths = [width * 2**k for k in range(_BRANCHES)]
+        self.transition1 = _transition([deep], widths[:2])
+        self.stage2 = _stage(2, widths)
+        self.transition2 = _transition(widths[:2], widths[:3])
+        self.stage3 = _stage(3, widths)
+        self.transition3 = _transition(widths[:3], widths)
+        self.stage4 = _stage(4, widths)
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Features [N, width, H/4, W/4] of images [N, 3, H, W]."""
+        x = self.relu(self.bn1(self.conv1(images)))
+        x = self.layer1(self.relu(self.bn2(self.conv2(x))))
+        branches = [x]
+        for transition, stage in (
+            (self.transition1, self.stage2), (self.transition2, self.stage3), (self.transition3, self.stage4),
+        ):  # fmt: skip
+            # A new branch starts from the lowest one there is.
+            branches = [
+                branches[min(k, len(branches) - 1)] if step is None else step(branches[min(k, len(branches) - 1)])
+                for k, step in enumerate(transition)
+            ]
+            branches = stage(branches)
+        return branches[0]
+
+
+class HRNet(HRNetBackbone):
     """The pose network.
 
     Parameters
@@ -33,36 +74,12 @@ class HRNet(nn.Module):
     """
 
     def __init__(self, width: int, joints: int) -> None:
-        super().__init__()
-        self.conv1, self.bn1 = _conv(3, _STEM, 3, 2), nn.BatchNorm2d(_STEM)
-        self.conv2, self.bn2 = _conv(_STEM, _STEM, 3, 2), nn.BatchNorm2d(_STEM)
-        self.relu = nn.ReLU(inplace=True)
-        deep = _STEM * _BOTTLENECK_EXPANSION
-        self.layer1 = nn.Sequential(_Bottleneck(_STEM, _STEM), *[_Bottleneck(deep, _STEM) for _ in range(_BLOCKS - 1)])
-        widths = [width * 2**k for k in range(_BRANCHES)]
-        self.transition1 = _transition([deep], widths[:2])
-        self.stage2 = _stage(2, widths)
-        self.transition2 = _transition(widths[:2], widths[:3])
-        self.stage3 = _stage(3, widths)
-        self.transition3 = _transition(widths[:3], widths)
-        self.stage4 = _stage(4, widths)
+        super().__init__(width)
         self.final_layer = nn.Conv2d(width, joints, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Heatmaps [N, joints, H/4, W/4]."""
-        x = self.relu(self.bn1(self.conv1(images)))
-        x = self.layer1(self.relu(self.bn2(self.conv2(x))))
-        branches = [x]
-        for transition, stage in (
-            (self.transition1, self.stage2), (self.transition2, self.stage3), (self.transition3, self.stage4),
-        ):  # fmt: skip
-            # A new branch starts from the lowest one there is.
-            branches = [
-                branches[min(k, len(branches) - 1)] if step is None else step(branches[min(k, len(branches) - 1)])
-                for k, step in enumerate(transition)
-            ]
-            branches = stage(branches)
-        return self.final_layer(branches[0])
+        return self.final_layer(self.features(images))
 
 
 def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
@@ -88,7 +105,7 @@ class _Bottleneck(nn.Module):
         return self.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
-class _Basic(nn.Module):
+class BasicBlock(nn.Module):
     """Residual block 3x3, 3x3."""
 
     def __init__(self, width: int) -> None:
@@ -98,6 +115,7 @@ class _Basic(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Features of the same shape."""
         return self.relu(x + self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))))
 
 
@@ -131,7 +149,7 @@ class _Exchange(nn.Module):
 
     def __init__(self, widths: list[int], outputs: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList([nn.Sequential(*[_Basic(w) for _ in range(_BLOCKS)]) for w in widths])
+        self.branches = nn.ModuleList([nn.Sequential(*[BasicBlock(w) for _ in range(_BLOCKS)]) for w in widths])
         self.fuse_layers = nn.ModuleList(
             [nn.ModuleList([_fuse(widths, j, i) for j in range(len(widths))]) for i in range(outputs)]  # type: ignore[misc]
         )

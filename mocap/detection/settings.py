@@ -17,6 +17,9 @@ class DetectorName(enum.StrEnum):
     HRNET_W48 = "hrnet_w48"
     VITPOSE_B = "vitpose_b"
     RTMPOSE_M = "rtmpose_m"
+    HIGHERHRNET_W32 = "higherhrnet_w32"
+    HIGHERHRNET_W48 = "higherhrnet_w48"
+    OPENPOSE = "openpose"
 
 
 @dataclass(frozen=True)
