@@ -11,7 +11,10 @@ TORCH := torch>=2.6,<2.14
 BLENDER_PYTHON ?= $(PYTHON)
 BLENDER_VENV := .venv-blender
 
-.PHONY: demo test test-blender fbx-support soak bench format clean
+# Programs to compare with bring another OpenCV, which must not be installed beside ours.
+PEERS_VENV := .venv-peers
+
+.PHONY: demo test test-blender fbx-support soak bench bench-peers format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/mocap demo demo
@@ -32,8 +35,12 @@ fbx-support: $(BLENDER_VENV)/.ready
 soak: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m slow
 
+# One table of everything, in docs and in the README; beside aniposelib once `make bench-peers` has been called.
 bench: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/run_all.py
+
+bench-peers: $(PEERS_VENV)/.ready
+	@echo "make bench compares with aniposelib"
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
@@ -71,5 +78,12 @@ $(BLENDER_VENV)/.ready:
 	@$(BLENDER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check "bpy==5.0.1" "numpy<2"
 	@touch $@
 
+$(PEERS_VENV)/.ready: pyproject.toml
+	@echo "installing the programs to compare with"
+	@$(PYTHON) -m venv $(PEERS_VENV)
+	@$(PEERS_VENV)/bin/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"]))' > $(PEERS_VENV)/requirements.txt
+	@$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS_VENV)/requirements.txt
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(BLENDER_VENV) demo
+	rm -rf $(VENV) $(BLENDER_VENV) $(PEERS_VENV) demo

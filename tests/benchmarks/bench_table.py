@@ -6,12 +6,13 @@ import importlib.metadata
 import json
 import os
 import platform
+import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 BEGIN, END = "<!-- benchmarks: begin, written by `make bench` -->", "<!-- benchmarks: end -->"
-PACKAGES = ("mocap", "numpy", "scipy", "torch", "opencv-python", "numba", "h5py", "prefect", "aniposelib")
+PACKAGES = ("mocap", "numpy", "scipy", "torch", "opencv-python", "numba", "h5py", "prefect")
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Row:
     """One measured figure.
 
     `limit` is the best that could be reached and `peer` what another program reaches, in the same
-    unit; `note` says which, or why there is no figure.
+    unit; `note` says which, or why there is no figure. `main` rows stand in the README, too.
     """
 
     benchmark: str
@@ -30,6 +31,16 @@ class Row:
     limit: float | None = None
     peer: float | None = None
     note: str = ""
+    main: bool = False
+
+
+@dataclass(frozen=True)
+class Section:
+    """One benchmark's rows and how long it took, s."""
+
+    name: str
+    rows: tuple[Row, ...]
+    seconds: float
 
 
 def machine() -> dict[str, str]:
@@ -49,7 +60,23 @@ def machine() -> dict[str, str]:
         "gpu": gpu(),
         "python": platform.python_version(),
         **versions,
+        **peer_versions(),
     }
+
+
+def peer_versions() -> dict[str, str]:
+    """What aniposelib's own environment holds, where there is one."""
+    from bench_peers import MissingError, peer_python
+
+    ask = "from importlib.metadata import version as v; print(v('aniposelib'), v('opencv-contrib-python'))"
+    try:
+        done = subprocess.run([peer_python(), "-c", ask], capture_output=True, text=True, check=False)
+    except (MissingError, OSError):
+        return {}
+    if done.returncode:
+        return {}
+    anipose, opencv = done.stdout.split()
+    return {"aniposelib": f"{anipose} (own environment, opencv-contrib-python {opencv})"}
 
 
 def processor() -> str:
@@ -90,18 +117,23 @@ def markdown(rows: list[Row], about: dict[str, str]) -> str:
     return "\n".join([*lines, "", ", ".join(f"{k} {v}" for k, v in about.items()) + "."])
 
 
-def write(rows: list[Row], folder: Path, readme: Path | None, details: str) -> None:
-    """benchmarks.md and benchmarks.json in `folder`; the table between the markers of the README."""
+def write(sections: list[Section], folder: Path, readme: Path | None, details: str) -> None:
+    """benchmarks.md and benchmarks.json in `folder`; the main rows between the markers of the README."""
     about = machine()
-    table = markdown(rows, about)
+    rows = [row for section in sections for row in section.rows]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "benchmarks.json").write_text(json.dumps({"machine": about, "rows": [asdict(r) for r in rows]}, indent=1))
+    took = {section.name: round(section.seconds, 1) for section in sections}
+    content = {"machine": about, "seconds": took, "rows": [asdict(r) for r in rows]}
+    (folder / "benchmarks.json").write_text(json.dumps(content, indent=1) + "\n")
+    whole = sum(took.values())
+    spent = f"Measured in {whole / 60:.0f} minutes: " + ", ".join(f"{n} {s:.0f} s" for n, s in took.items()) + "."
     head = "# Benchmarks\n\nWritten by `make bench`; ratios are value to limit and value to peer.\n"
-    (folder / "benchmarks.md").write_text(f"{head}\n{table}\n{details}")
+    (folder / "benchmarks.md").write_text(f"{head}\n{markdown(rows, about)}\n\n{spent}\n{details}")
     if readme is not None:
         text = readme.read_text()
         before, _, rest = text.partition(BEGIN)
         _, found, after = rest.partition(END)
         if not found:
             raise SystemExit(f"{readme} lacks the markers {BEGIN} and {END}")
+        table = markdown([r for r in rows if r.main], about)
         readme.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")

@@ -99,9 +99,10 @@ def ours(matches: Matches, rig: object) -> Iterator[tuple[str, float]]:
 
 
 def opencv(matches: Matches, rig: object) -> tuple[str, float]:
-    from bench_cases import pairwise_opencv
+    from bench_peers import pairwise_opencv
 
-    return "OpenCV, mean over view pairs", len(matches.frames) / best(lambda: pairwise_opencv(matches, rig))  # type: ignore[arg-type]
+    pixels = matches.keypoints[:, :, 0]
+    return "OpenCV, mean over view pairs", len(matches.frames) / best(lambda: pairwise_opencv(pixels, rig))  # type: ignore[arg-type]
 
 
 def anipose(matches: Matches, rig: object, python: str | None) -> Iterator[tuple[str, float]]:
