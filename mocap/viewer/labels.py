@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from calibration.camera import Camera, CameraRig
 from calibration.projection import Lenses, project
 from mocap.types import Source, Trajectories3D
+from mocap.viewer.capsules import CERTAIN_M, UNCERTAIN_M
 from mocap.viewer.scene import person_colour
+from mocap.viewer.settings import Colouring, ViewSettings
 
 Image = NDArray[np.uint8]
 
@@ -20,6 +22,10 @@ _KEY = (
     (Source.TRIANGULATED, "triangulated: full"),
     (Source.LIFTED, "lifted: thin"),
     (Source.INTERPOLATED, "interpolated: dashed"),
+)
+_CERTAINTY = (
+    f"yellow: certain to {1000 * CERTAIN_M:.0f} mm, grey: {1000 * (CERTAIN_M * UNCERTAIN_M) ** 0.5:.0f} mm, "
+    f"dark blue: {1000 * UNCERTAIN_M:.0f} mm or worse"
 )
 
 
@@ -39,7 +45,8 @@ def ink_of(person_id: int) -> tuple[int, int, int]:
     return b, g, r
 
 
-def label(image: Image, trajectories: Trajectories3D, t: int, camera: Camera) -> None:
+def label(image: Image, trajectories: Trajectories3D, t: int, camera: Camera,
+          settings: ViewSettings | None = None) -> None:  # fmt: skip
     """Write frame number, time, person ids and the key on a picture taken by `camera`, in place."""
     scale = max(0.35, image.shape[0] / 1150)
     step = round(44 * scale)
@@ -48,8 +55,10 @@ def label(image: Image, trajectories: Trajectories3D, t: int, camera: Camera) ->
     _label_people(image, trajectories, t, camera, scale)
     present = np.unique(trajectories.source)
     shown = [text for source, text in _KEY if source in present]
+    by_person = settings is None or settings.colour is Colouring.PERSON
+    colours = "left side bright, right side dark" if by_person else _CERTAINTY
     height = image.shape[0]
-    for row, text in enumerate(reversed((*shown, "left side bright, right side dark"))):
+    for row, text in enumerate(reversed((*shown, colours))):
         write(image, text, (step // 2, height - step // 2 - row * round(0.8 * step)), 0.8 * scale)
 
 

@@ -25,6 +25,21 @@ def shade(colours: Array, normals: Array) -> Array:
     return np.clip(colours * light[:, None] * _GAIN, 0, 1)
 
 
+def lights_in(R: Array) -> Array:
+    """The lamps as a camera [3, 3] (world to camera) sees them: [4, 3].
+
+    Rows: towards the main lamp, towards the weaker one, up, each times its share; and the room's light. What
+    `shade` does with them is (row 3) * (0.775 + 0.225 up) + main + weaker.
+    """
+    rows = np.stack([_KEY_SHARE * _KEY, _FILL_SHARE * _FILL, np.array([0.0, 0.0, 1.0])]) @ R.T
+    return np.concatenate([_GAIN * rows[:2], rows[2:], np.full((1, 3), _GAIN * _AMBIENT)])
+
+
+def shadow_places(points: Array) -> Array:
+    """Where the main lamp throws the shadow of points [N, 3] (metres) on the floor z = 0."""
+    return np.asarray(points - points[:, 2:] * (_KEY / _KEY[2]))
+
+
 def shadow(vertices: Array, *, from_above: bool = False) -> Array:
     """Where vertices [N, 3] (metres) throw their shadow on the floor z = 0.
 

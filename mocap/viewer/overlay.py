@@ -13,7 +13,8 @@ from calibration.camera import Camera, CameraRig
 from calibration.projection import Lenses, project
 from mocap.errors import DataError
 from mocap.types import Keypoints2D, Source, Trajectories3D
-from mocap.video import probe, read_frames, write_video
+from mocap.video import probe, read_frames
+from mocap.viewer.encode import write_h264
 from mocap.viewer.labels import ink_of, write
 from mocap.viewer.scene import known_skeleton
 
@@ -109,7 +110,7 @@ def _draw(
                     progress(done, len(rows))
 
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    return write_video(output, pictures(), info.fps, (info.width, info.height))
+    return write_h264(output, pictures(), info.fps, (info.width, info.height))
 
 
 def draw_person(image: Image, pixels: Array, strength: Array, bones: NDArray[np.int64],

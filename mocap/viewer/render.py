@@ -1,10 +1,9 @@
-"""Pictures and videos of a result, without a display."""
+"""Pictures and videos of a result, without a display or a graphics driver."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,21 +13,20 @@ from calibration.camera import Camera, CameraRig
 from mocap.errors import DataError
 from mocap.storage.atomic import write_bytes
 from mocap.types import Source, Trajectories3D
-from mocap.video import write_video
-from mocap.viewer._canvas import Canvas
+from mocap.viewer._raster import draw_capsules
+from mocap.viewer.backdrop import Backdrop, draw_shadows
+from mocap.viewer.capsules import Capsules, People
+from mocap.viewer.encode import write_h264
 from mocap.viewer.labels import label
-from mocap.viewer.lighting import shadow
-from mocap.viewer.scene import SkeletonModel, axes_lines, camera_frustums, floor_tiles, known_skeleton, trails
+from mocap.viewer.scene import axes_lines, camera_frustums, known_skeleton, trails
 from mocap.viewer.settings import ViewSettings
 from mocap.viewer.view import Orbit, facing
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
-_BACKGROUND = (0.93, 0.94, 0.96)
-_SHADOW = 0.60
-# Drawn larger and shrunk: Open3D's hidden windows do not smooth edges.
-_OVERSAMPLING = 2
+# Half the width of lines and trails.
+_LINE_M, _TRAIL_M = 0.003, 0.004
 
 
 def render(
@@ -56,8 +54,6 @@ def render(
     ------
     DataError
         Another ending, or nothing to show.
-    DependencyError
-        Open3D cannot be loaded or cannot draw.
     StorageError, VideoError
         The file cannot be written.
     """
@@ -73,7 +69,7 @@ def render(
         return
     frames = _counted(render_frames(trajectories, rig, settings), len(trajectories.frames), progress)
     output.parent.mkdir(parents=True, exist_ok=True)
-    write_video(output, frames, trajectories.fps, (settings.width, settings.height))
+    write_h264(output, frames, trajectories.fps, (settings.width, settings.height))
 
 
 def _counted(pictures: Iterator[Image], total: int, progress: Callable[[int, int], None] | None) -> Iterator[Image]:
@@ -120,52 +116,37 @@ def render_frames(
     """Pictures uint8 [height, width, 3] (blue green red) of the rows given, else of all."""
     settings = settings or ViewSettings()
     orbit = make_orbit(trajectories, settings)
-    first = orbit.camera()
-    size = (_OVERSAMPLING * settings.width, _OVERSAMPLING * settings.height)
-    large = first.resized(size)
-    with Canvas(size, float(large.K[1, 1]), _BACKGROUND) as canvas:
-        stage = _Stage(canvas, trajectories, rig if settings.show_cameras else None, orbit, settings)
-        total = max(len(trajectories.frames) - 1, 1)
-        for t in range(len(trajectories.frames)) if rows is None else rows:
-            camera = orbit.camera(0.5 if rows is not None else t / total)
-            stage.pose(t)
-            picture = _shot(canvas, camera, settings)
-            if settings.show_text:
-                label(picture, trajectories, t, camera)
-            yield picture
+    scene = _Scene(trajectories, rig if settings.show_cameras else None, orbit, settings)
+    total = max(len(trajectories.frames) - 1, 1)
+    for t in range(len(trajectories.frames)) if rows is None else rows:
+        camera = orbit.camera(0.5 if rows is not None else t / total)
+        picture = scene.picture(t, camera)
+        if settings.show_text:
+            label(picture, trajectories, t, camera, settings)
+        yield picture
 
 
-def _shot(canvas: Canvas, camera: Camera, settings: ViewSettings) -> Image:
-    canvas.look(camera.R, camera.t)
-    small = cv2.resize(canvas.picture(), (settings.width, settings.height), interpolation=cv2.INTER_AREA)
-    return np.ascontiguousarray(small, dtype=np.uint8)
+class _Scene:
+    """Floor, cameras, people with their shadows, trails; the empty floor is drawn once per place of the view."""
 
-
-class _Stage:
-    """What stands on a canvas: floor, cameras, people with their shadows, trails."""
-
-    def __init__(self, canvas: Canvas, trajectories: Trajectories3D, rig: CameraRig | None, orbit: Orbit,
+    def __init__(self, trajectories: Trajectories3D, rig: CameraRig | None, orbit: Orbit,
                  settings: ViewSettings) -> None:  # fmt: skip
-        self._canvas, self._trajectories, self._settings = canvas, trajectories, settings
-        floor = floor_tiles(orbit.target, 2.2 * orbit.radius + 1.0)
-        canvas.add_mesh(floor.vertices, floor.triangles, floor.colours)
-        still = [axes_lines()] + ([] if rig is None else [camera_frustums(rig)])
-        for lines in still:
-            canvas.add_lines(lines.points, lines.segments, lines.colours)
-        self._model = SkeletonModel(trajectories, settings)
-        start = self._model.frame(0)
-        self._people = canvas.add_mesh(start.vertices, start.triangles, start.colours)
-        dark = np.full_like(start.colours, _SHADOW)
-        self._shadow = canvas.add_mesh(shadow(start.vertices), start.triangles, dark)
-        self._trails: Any = None
+        self._trajectories, self._settings = trajectories, settings
+        self._people = People(trajectories.person_ids, trajectories.joint_names, settings)
+        self._backdrop = Backdrop(orbit.target, 2.2 * orbit.radius + 1.0)
+        lines = [axes_lines()] + ([] if rig is None else [camera_frustums(rig)])
+        self._still = Capsules.together([Capsules.of_lines(x, _LINE_M) for x in lines])
+        self._floor: tuple[Camera, Image] | None = None
 
-    def pose(self, t: int) -> None:
-        surface = self._model.frame(t)
-        self._canvas.change_mesh(self._people, surface.vertices, surface.colours)
-        self._canvas.change_mesh(self._shadow, shadow(surface.vertices))
+    def picture(self, t: int, camera: Camera) -> Image:
+        """What a camera without distortion sees of row `t`."""
+        if self._floor is None or (self._floor[0].R != camera.R).any() or (self._floor[0].t != camera.t).any():
+            self._floor = camera, self._backdrop.picture(camera)
+        image = self._floor[1].copy()
+        people = self._people.capsules(self._trajectories, t)
+        draw_shadows(image, people, camera)
+        shown = [people, self._still]
         if self._settings.trail_s > 0:
-            lines = trails(self._trajectories, t, self._settings.trail_s)
-            if self._trails is None:
-                self._trails = self._canvas.add_lines(lines.points, lines.segments, lines.colours)
-            else:
-                self._canvas.change_lines(self._trails, lines.points, lines.segments, lines.colours)
+            shown.append(Capsules.of_lines(trails(self._trajectories, t, self._settings.trail_s), _TRAIL_M))
+        draw_capsules(image, Capsules.together(shown), camera)
+        return image

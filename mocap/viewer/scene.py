@@ -79,11 +79,10 @@ class SkeletonModel:
         self._positions = trajectories.positions.astype(np.float64)
         self._source = trajectories.source
         self._settings = settings
-        skeleton = known_skeleton(trajectories.joint_names)
-        self.bones = np.zeros((0, 2), np.int64) if skeleton is None else skeleton.bone_index
-        self._colours = _joint_colours(trajectories)
+        self.bones = bones_of(trajectories.joint_names)
+        self._colours = person_tones(trajectories.person_ids, trajectories.joint_names)
         people, joints = self._positions.shape[1:3]
-        self._sizes = settings.joint_radius_m * np.tile(_joint_sizes(trajectories.joint_names), people)
+        self._sizes = settings.joint_radius_m * np.tile(joint_sizes(trajectories.joint_names), people)
         self._ball, ball_triangles = _ball()
         self._octahedron = self._ball / np.abs(self._ball).sum(-1, keepdims=True)
         self._ring, bone_triangles = _bone()
@@ -141,11 +140,17 @@ class SkeletonModel:
         return vertices.reshape(-1, 3), radial.reshape(-1, 3), colours
 
 
-def _joint_colours(trajectories: Trajectories3D) -> Array:
-    """[P, J, 3]: the person's colour, bright on the left, dark on the right."""
+def bones_of(joint_names: tuple[str, ...]) -> NDArray[np.int64]:
+    """Joints [B, 2] that each bone links; none where the skeleton is not known."""
+    skeleton = known_skeleton(joint_names)
+    return np.zeros((0, 2), np.int64) if skeleton is None else np.asarray(skeleton.bone_index)
+
+
+def person_tones(person_ids: NDArray[np.int64], joint_names: tuple[str, ...]) -> Array:
+    """Colours [P, J, 3]: the person's, bright on the left, dark on the right."""
     tone = np.array([{"l": 1.12, "r": 0.62}.get(n[:1], 0.9) if n[1:2] == "_" else 0.9
-                     for n in _canonical_names(trajectories.joint_names)])  # fmt: skip
-    base = np.stack([person_colour(p) for p in trajectories.person_ids])
+                     for n in _canonical_names(joint_names)])  # fmt: skip
+    base = np.array([person_colour(p) for p in person_ids]).reshape(-1, 3)
     return np.clip(base[:, None] * tone[:, None], 0, 1)
 
 
@@ -153,7 +158,7 @@ def _joint_colours(trajectories: Trajectories3D) -> Array:
 _SMALL = ("eye", "ear", "nose", "mouth", "pinky", "index", "thumb")
 
 
-def _joint_sizes(joint_names: tuple[str, ...]) -> Array:
+def joint_sizes(joint_names: tuple[str, ...]) -> Array:
     """Share [J] of the usual radius that each joint is drawn with."""
     return np.array([0.45 if any(part in n for part in _SMALL) else 1.0 for n in _canonical_names(joint_names)])
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from mocap.errors import SettingsError
+
+
+class Colouring(enum.StrEnum):
+    """What the colour of a joint says: whose it is, or how certain it is."""
+
+    PERSON = "person"
+    CERTAINTY = "certainty"
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class ViewSettings:
     """Radius of a joint."""
     bone_radius_m: float = 0.014
     """Radius of a bone."""
+    colour: Colouring = Colouring.PERSON
+    """What colours say: person, or certainty (bright and yellow: within millimetres; dark and blue: decimetres)."""
     trail_s: float = 0.0
     """How much of the past the trails of wrists and ankles show, s; 0: none."""
     show_cameras: bool = True

@@ -1,0 +1,145 @@
+"""People, cameras and trails as capsules: the one scene that pictures and the browser draw.
+
+A joint is a ball, a bone a capsule. Where a joint comes from shows without colour: triangulated ones are
+full balls with full bones, lifted ones small balls with thin bones, interpolated ones octahedra with
+dashed bones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mocap.types import Source, Trajectories3D
+from mocap.viewer.scene import Lines, bones_of, joint_sizes, person_tones
+from mocap.viewer.settings import Colouring, ViewSettings
+
+Array = NDArray[np.float64]
+
+_DASHES = 4
+# By source: missing, triangulated, lifted, interpolated.
+_BALL = np.array([0.0, 1.0, 0.62, 1.05])
+_THIN = 0.4
+# Ends of the scale of certainty, metres (one standard deviation along the worst axis).
+CERTAIN_M, UNCERTAIN_M = 0.003, 0.1
+# Cividis (Nunez, Anderton & Renslow 2018), from uncertain to certain: its brightness rises all along, so that it
+# reads the same to the colour-blind and on paper.
+_SCALE = np.array([(0.00, 0.14, 0.31), (0.26, 0.31, 0.42), (0.49, 0.49, 0.47), (0.74, 0.69, 0.39), (1.00, 0.91, 0.27)])
+
+
+@dataclass(frozen=True, eq=False)
+class Capsules:
+    """Balls swept along segments; a ball where both ends are equal.
+
+    Attributes
+    ----------
+    start, end : float64 [N, 3], metres, world
+    radius : float64 [N], metres
+        0: a line of one pixel.
+    colours : float64 [N, 3], 0..1
+    angular : bool [N]
+        Octahedra instead of balls.
+    lit : bool [N]
+        Whether lamps change their colour.
+    """
+
+    start: Array
+    end: Array
+    radius: Array
+    colours: Array
+    angular: NDArray[np.bool_]
+    lit: NDArray[np.bool_]
+
+    @staticmethod
+    def of_lines(lines: Lines, radius: float = 0.0) -> Capsules:
+        """Lines as thin capsules."""
+        a, b = (lines.points[lines.segments[:, i]].reshape(-1, 3) for i in (0, 1))
+        no = np.zeros(len(a), bool)
+        return Capsules(a, b, np.full(len(a), radius), lines.colours.reshape(-1, 3), no, no)
+
+    @staticmethod
+    def together(parts: list[Capsules]) -> Capsules:
+        """All capsules of several."""
+        return Capsules(
+            *(np.concatenate([getattr(p, n) for p in parts]) for n in ("start", "end", "radius", "colours")),
+            *(np.concatenate([getattr(p, n) for p in parts]) for n in ("angular", "lit")),
+        )
+
+    def there(self) -> Capsules:
+        """Those that have a radius."""
+        k = self.radius > 0
+        return Capsules(self.start[k], self.end[k], self.radius[k], self.colours[k], self.angular[k], self.lit[k])
+
+
+class People:
+    """The people of a result as capsules.
+
+    Parameters
+    ----------
+    person_ids : int [P]
+    joint_names : tuple of str
+    settings : ViewSettings
+    """
+
+    def __init__(self, person_ids: NDArray[np.int64], joint_names: tuple[str, ...], settings: ViewSettings) -> None:
+        self.bones = bones_of(joint_names)
+        self.person_ids = person_ids
+        self._tones = person_tones(person_ids, joint_names)
+        self._sizes = settings.joint_radius_m * joint_sizes(joint_names)
+        sizes = joint_sizes(joint_names)[self.bones]
+        self._widths = settings.bone_radius_m * np.sqrt(sizes.min(-1))
+        self._settings = settings
+
+    def balls(self, result: Trajectories3D, t: int) -> Capsules:
+        """One ball per person and joint [P*J] at row `t`; of radius 0 and at the origin where missing."""
+        source = result.source[t]
+        centre = np.nan_to_num(result.positions[t].astype(np.float64)).reshape(-1, 3)
+        radius = (_BALL[source] * self._sizes).ravel()
+        angular = (source == Source.INTERPOLATED).ravel()
+        colours = self.colours(result, t).reshape(-1, 3)
+        return Capsules(centre, centre, radius, colours, angular, np.ones(len(centre), bool))
+
+    def tubes(self, result: Trajectories3D, t: int) -> Capsules:
+        """Four capsules per person and bone [P*B*4] at row `t`: dashes, or the first whole; radius 0 where unused."""
+        a, b = self.bones[:, 0], self.bones[:, 1]
+        sources = np.stack([result.source[t][:, a], result.source[t][:, b]])  # [2, P, B]
+        start, end = (np.nan_to_num(result.positions[t][:, i].astype(np.float64)) for i in (a, b))
+        there = (sources != Source.MISSING).all(0)
+        radius = np.where((sources == Source.LIFTED).any(0), _THIN, 1.0) * there * self._widths
+        dashed = (sources == Source.INTERPOLATED).any(0)[..., None]
+        k = np.arange(_DASHES)
+        first = np.where(dashed, k / (_DASHES - 0.5), 0.0)[..., None]
+        last = np.where(dashed, (k + 0.45) / (_DASHES - 0.5), 1.0)[..., None]
+        used = radius[..., None] * (dashed | (k == 0))
+        along = (end - start)[:, :, None]
+        colours = np.repeat(self.colours(result, t)[:, b].reshape(-1, 3), _DASHES, 0)
+        a, b = ((start[:, :, None] + s * along).reshape(-1, 3) for s in (first, last))
+        n = len(colours)
+        return Capsules(a, b, used.ravel(), colours, np.zeros(n, bool), np.ones(n, bool))
+
+    def capsules(self, result: Trajectories3D, t: int) -> Capsules:
+        """What is there at row `t`."""
+        return Capsules.together([self.tubes(result, t), self.balls(result, t)]).there()
+
+    def colours(self, result: Trajectories3D, t: int) -> Array:
+        """Colours [P, J, 3] at row `t`: the person's, or of the scale of certainty."""
+        if self._settings.colour is Colouring.PERSON:
+            return self._tones
+        return certainty_colours(standard_deviation(result, t))
+
+
+def standard_deviation(result: Trajectories3D, t: int) -> Array:
+    """Standard deviation [P, J] along the worst axis of the world, metres; NaN where unknown."""
+    variance = np.diagonal(result.covariance[t].astype(np.float64), axis1=-2, axis2=-1).max(-1)
+    return np.asarray(np.sqrt(np.where(variance > 0, variance, np.nan)))
+
+
+def certainty_colours(std: Array) -> Array:
+    """Colours [..., 3] of standard deviations in metres, on a logarithmic scale; grey where unknown."""
+    share = np.log(UNCERTAIN_M / np.maximum(std, 1e-9)) / np.log(UNCERTAIN_M / CERTAIN_M)
+    at = np.clip(np.nan_to_num(share), 0, 1)
+    knots = np.linspace(0, 1, len(_SCALE))
+    colours = np.stack([np.interp(at, knots, _SCALE[:, i]) for i in range(3)], -1)
+    return np.where(np.isfinite(std)[..., None], colours, 0.6)
