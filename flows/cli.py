@@ -28,12 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-cli_results.register(app)
-cli_tools.register(app)
-cli_calibration_files.register(app)
-cli_calibrate.register(app)
-cli_maintenance.register(app)
-cli_report.register(app)
 
 SessionFolder = Annotated[Path, typer.Argument(metavar="SESSION", help="Session folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -212,6 +206,15 @@ def why(session: SessionFolder, stage: Annotated[str, typer.Argument(metavar="ST
             causes = [p for p in plan if p.state in (State.STALE, State.MISSING, State.FAILED)]
             for p in causes:
                 typer.echo(f"  {f'{p.stage} {p.unit}'.strip()} is {p.state.value}: {'; '.join(p.reasons)}")
+
+
+# After the commands above: help lists them in this order.
+cli_results.register(app)
+cli_tools.register(app)
+cli_calibration_files.register(app)
+cli_calibrate.register(app)
+cli_maintenance.register(app)
+cli_report.register(app)
 
 
 def main() -> None:
