@@ -70,9 +70,9 @@ def identity_score(
 ) -> IdentityScore:
     """MOTA and MOTP (Bernardin & Stiefelhagen, EURASIP JIVP 2008) and IDF1 (Ristani et al., ECCV-W 2016).
 
-    CLEAR MOT keeps last frame's pairs while they stay within the limit and assigns the rest with
+    CLEAR MOT keeps each person's last identity while it stays within the limit and assigns the rest with
     the least summed distance; a switch is a true person whose predicted identity differs from the
-    last one it had. IDF1 pairs identities once for the whole take so that most person-frames agree.
+    last one it had, however long ago. All as py-motmetrics counts it. IDF1 pairs identities once for the whole take so that most person-frames agree.
 
     Parameters
     ----------
@@ -124,10 +124,11 @@ def _follow(cost: Array) -> tuple[int, float, int]:
     partner: dict[int, int] = {}  # last identity of each true person
     matched, total, switches = 0, 0.0, 0
     for frame in cost:
-        pairs = {a: p for a, p in partner.items() if np.isfinite(frame[a, p])}
-        taken = list(pairs.values())
-        if len(set(taken)) < len(taken):  # an identity handed on stays with its nearest
-            pairs = {a: p for a, p in pairs.items() if frame[a, p] == min(frame[b, p] for b in pairs if pairs[b] == p)}
+        pairs: dict[int, int] = {}
+        for a in sorted(partner):
+            # An identity that several had is kept by the first of them, as py-motmetrics does.
+            if np.isfinite(frame[a, partner[a]]) and partner[a] not in pairs.values():
+                pairs[a] = partner[a]
         rows = [a for a in range(frame.shape[0]) if a not in pairs and np.isfinite(frame[a]).any()]
         columns = [p for p in range(frame.shape[1]) if p not in pairs.values()]
         if rows and columns:
