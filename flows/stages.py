@@ -249,7 +249,7 @@ STAGES: dict[Stage, StageSpec] = {
     Stage.SYNCHRONISE: StageSpec(4, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(3, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(2, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
-    Stage.LIFT: StageSpec(3, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
+    Stage.LIFT: StageSpec(4, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
     Stage.FILTER: StageSpec(3, (Stage.LIFT,), filter_step),
     Stage.SOLVE: StageSpec(2, (Stage.FILTER,), solve_step),
 }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mocap.errors import DataError, WeightsError
 from mocap.lifting.refine import refine
 from mocap.lifting.root import place_root
-from mocap.lifting.smoothing import smooth_middle
+from mocap.lifting.smoothing import smooth_window
 from mocap.lifting.weights import SHIPPED, StdCalibration, Weights, read_weights
 from mocap.skeleton import H36M_17
 from mocap.storage.atomic import atomic_path
@@ -125,12 +125,13 @@ class Lifter:
             bone_lengths = np.full((len(rays), BONES), np.nan)
         known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
         bones = np.where(known[:, None], bone_lengths, 0.0)
-        p, across, along, turn = self._both_ways(clean, confidence, bones, known)
+        smooth = smooth_window(clean, confidence)
+        p, across, along, turn = self._both_ways(smooth.rays * seen[..., None].astype(float), confidence, bones, known)
         lost = seen[:, self.window // 2].sum(-1) < MIN_JOINTS
         positions = np.einsum("nik,njk->nji", turn, p)
         variance = np.stack([across, across, along], -1) ** 2
         covariance = np.einsum("nik,njk,nlk->njil", turn, variance, turn)
-        middle, ray_std = smooth_middle(clean, confidence)
+        middle, ray_std = smooth.middle, smooth.std
         weight = np.where(np.isfinite(ray_std), confidence.max(1), 0.0)
         root, root_covariance = place_root(positions, middle, weight, across)
         lost |= ~np.isfinite(root).all(-1)

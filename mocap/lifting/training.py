@@ -22,9 +22,10 @@ from mocap.errors import WeightsError
 from mocap.lifting import evaluation
 from mocap.lifting.augmentation import Windows, WindowSampler
 from mocap.lifting.dataset import HELD_OUT_CAMERAS, Motion, read_cameras, read_motion
-from mocap.lifting.features import window_input
+from mocap.lifting.features import WindowInput, window_input
 from mocap.lifting.network import Lifted, LiftNet
 from mocap.lifting.settings import TrainingSettings
+from mocap.lifting.smoothing import smooth_window
 from mocap.lifting.weights import StdCalibration, StdScales, Weights, write_weights
 from mocap.metrics import mpjpe
 from mocap.storage.atomic import atomic_path
@@ -138,7 +139,19 @@ def _progress(settings: TrainingSettings, run: _Run) -> float:
 
 
 def _precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
-    return torch.autocast(device.type, torch.bfloat16)
+    """bfloat16 where the machine has it: emulated, it is sixty times slower than float32."""
+    fast = device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
+
+
+def network_input(windows: Windows, bones_known: Tensor, window: int, device: torch.device) -> WindowInput:
+    """The `window` frames about the middle, smoothed as in use, on the device."""
+    skip = (windows.rays.shape[1] - window) // 2
+    frames = slice(skip, skip + window)
+    rays, confidence = windows.rays[:, frames], windows.confidence[:, frames]
+    smooth = torch.from_numpy(smooth_window(rays.cpu().numpy(), confidence.cpu().numpy()).rays)
+    rays = smooth.to(device) * (confidence > 0).to(device)[..., None]
+    return window_input(rays, *(g.to(device) for g in (confidence, windows.bones, bones_known)))
 
 
 def predict(
@@ -148,15 +161,11 @@ def predict(
     parts = []
     for start in range(0, len(windows.rays), 4096):
         part = slice(start, start + 4096)
-        window = net.settings.window
-        skip = (windows.rays.shape[1] - window) // 2
-        frames = slice(skip, skip + window)
-        known = torch.full((len(windows.rays[part]),), bones)
-        given = (windows.rays[part, frames], windows.confidence[part, frames], windows.bones[part], known)
-        seen = window_input(*(g.to(device) for g in given))
+        some = Windows(*(getattr(windows, f.name)[part] for f in dataclasses.fields(windows)))
+        seen = network_input(some, torch.full((len(some.rays),), bones), net.settings.window, device)
         with torch.inference_mode():
             lifted = net(seen)
-        truth = torch.bmm(windows.positions[part].to(device), seen.camera_from_virtual)
+        truth = torch.bmm(some.positions.to(device), seen.camera_from_virtual)
         parts.append([a.float().cpu().numpy() for a in (lifted.positions, truth, lifted.log_std.exp())])
     positions, truths, std = (np.concatenate(p) for p in zip(*parts, strict=True))
     return positions, truths, std
@@ -268,7 +277,7 @@ def _some_steps(run: _Run, sampler: WindowSampler, settings: TrainingSettings) -
         for group in run.optimiser.param_groups:
             group["lr"] = _learning_rate(settings, _progress(settings, run))
         windows = sampler.draw(settings.batch, run.generator)
-        seen = window_input(windows.rays, windows.confidence, windows.bones, windows.bones_known)
+        seen = network_input(windows, windows.bones_known, sampler.window, device)
         with _precision(device):
             lifted = run.net(seen)
         loss = loss_of(lifted, windows.positions, seen.camera_from_virtual)
