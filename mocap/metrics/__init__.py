@@ -1,7 +1,15 @@
 """Errors of reconstructed motion against ground truth, by the field's definitions."""
 
+from mocap.metrics.averages import (
+    action_of,
+    mean_by_group,
+    mean_error,
+    mean_of_groups,
+    mean_over_frames,
+    mean_over_joints,
+)
 from mocap.metrics.bootstrap import bootstrap_interval
-from mocap.metrics.evaluation import Evaluation, evaluate, evaluate_shelf
+from mocap.metrics.evaluation import evaluate, evaluate_shelf
 from mocap.metrics.ground_truth import read_ground_truth, read_result_npz
 from mocap.metrics.identity import IdentityScore, identity_score, person_distances
 from mocap.metrics.keypoints2d import KeypointAP, average_precision, box_size, oks, pck, pckh
@@ -28,9 +36,10 @@ from mocap.metrics.position_error import (
     rigid_mpjpe,
 )
 from mocap.metrics.rig_error import RigError, rig_error
+from mocap.metrics.scores import Evaluation
 from mocap.metrics.settings import Alignment, Association, EvaluationSettings
 from mocap.metrics.shelf_joints import SHELF_JOINTS, to_shelf
-from mocap.metrics.tables import comparison_table, table, time_table, worst_frames
+from mocap.metrics.tables import action_table, comparison_table, table, time_table, worst_frames
 from mocap.metrics.thresholds import auc3d, cps, pck3d
 
 __all__ = [
@@ -47,6 +56,8 @@ __all__ = [
     "ShelfScore",
     "acceleration_error",
     "acceleration_errors",
+    "action_of",
+    "action_table",
     "auc3d",
     "average_precision",
     "bootstrap_interval",
@@ -61,6 +72,11 @@ __all__ = [
     "limb_length_error",
     "limb_lengths",
     "limb_spread",
+    "mean_by_group",
+    "mean_error",
+    "mean_of_groups",
+    "mean_over_frames",
+    "mean_over_joints",
     "mpjpe",
     "mpjpe_without_root",
     "mpjve",

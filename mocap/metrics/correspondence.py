@@ -54,8 +54,10 @@ def _span(poses: Poses3D) -> str:
     return f"frames {poses.frames.min()}..{poses.frames.max()}" if len(poses.frames) else "no frames"
 
 
-def common_joints(prediction: Poses3D, truth: Poses3D) -> tuple[Array, Array, tuple[str, ...]]:
-    """Positions of both on the truth's joints, as far as the prediction can make them.
+def common_joints(
+    prediction: Poses3D, truth: Poses3D, wanted: tuple[str, ...] = ()
+) -> tuple[Array, Array, tuple[str, ...]]:
+    """Positions of both on the truth's joints, as far as the prediction can make them; of these the `wanted`, if any.
 
     Returns
     -------
@@ -66,6 +68,18 @@ def common_joints(prediction: Poses3D, truth: Poses3D) -> tuple[Array, Array, tu
     DataError
         Joint names that are neither equal nor of two known skeletons with joints in common.
     """
+    X, Y, names = _common(prediction, truth)
+    if not wanted:
+        return X, Y, names
+    lost = [j for j in wanted if j not in names]
+    if lost:
+        raise DataError("joints asked for cannot be compared", expected=", ".join(names), found=", ".join(lost),
+                        where="--joints")  # fmt: skip
+    rows = [names.index(j) for j in wanted]
+    return X[:, :, rows], Y[:, :, rows], wanted
+
+
+def _common(prediction: Poses3D, truth: Poses3D) -> tuple[Array, Array, tuple[str, ...]]:
     if set(truth.joint_names) == set(prediction.joint_names):
         index = [prediction.joint_names.index(n) for n in truth.joint_names]
         return prediction.positions[:, :, index], truth.positions, truth.joint_names

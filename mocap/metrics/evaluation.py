@@ -8,109 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mocap.errors import DataError
+from mocap.metrics.averages import action_rows, mean_by_group, mean_error, mean_of_groups, sample_counts
 from mocap.metrics.bootstrap import bootstrap_interval
 from mocap.metrics.correspondence import common_joints, common_rows, joints_left_out, root_weights
 from mocap.metrics.filling import fill_gaps
-from mocap.metrics.identity import IdentityScore, identity_score, person_distances
-from mocap.metrics.limbs import limb_spread
+from mocap.metrics.identity import identity_score, person_distances
+from mocap.metrics.limbs import limb_length_error, limb_spread
 from mocap.metrics.motion_error import acceleration_error, foot_slide, mpjve
 from mocap.metrics.pairing import align_take, matched_persons
 from mocap.metrics.pcp import ShelfScore, shelf_score
 from mocap.metrics.poses import Poses3D
-from mocap.metrics.position_error import joint_errors, n_mpjpe, pa_joint_errors
+from mocap.metrics.position_error import joint_errors, n_mpjpe, pa_joint_errors, rigid_joint_errors
+from mocap.metrics.scores import Evaluation
 from mocap.metrics.settings import EvaluationSettings
 from mocap.metrics.shelf_joints import to_shelf
+from mocap.metrics.suspicions import check_sizes, notes_on
 from mocap.metrics.thresholds import auc3d, cps, pck3d
+from mocap.metrics.time_alignment import best_offset
 from mocap.metrics.units import check_unit
-from mocap.skeleton import identify
+from mocap.skeleton import LIMBS_12, Skeleton, identify
 
 Array = NDArray[np.float64]
 
 _FPS_UNKNOWN = 30.0
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Errors of a reconstruction.
-
-    Root-aligned means relative to the pelvis (the middle of the hips, else the first joint); the
-    root counts, with error 0.
-
-    Attributes
-    ----------
-    joint_names : tuple of str
-        Joints that were compared.
-    joints_left_out : tuple of str
-        Joints of the truth that the prediction has nothing to compare with.
-    mpjpe, root_mpjpe, pa_mpjpe, n_mpjpe : float, metres
-        Absolute, root-aligned (protocol 1), Procrustes-aligned (protocol 2) and root-aligned with
-        the best scale, over all joint samples that both have.
-    mpjpe_interval : (float, float), metres
-        Bootstrap confidence interval of `mpjpe`, in blocks of time.
-    mpjpe_filled : float, metres
-        Absolute, over all joint samples of the truth, frames that the prediction lacks included;
-        gaps filled as `mocap.metrics.filling` does.
-    median, p95 : float, metres
-        Of the absolute errors.
-    missing : float
-        Share of the truth's joint samples that the reconstruction lacks, in the frames compared.
-    missing_of_truth : float
-        The same over all frames of the truth.
-    pck150, auc : float
-        3DPCK at 150 mm and its AUC, root-aligned, 0..1; missing joints are wrong.
-    cps : float, metres
-        Correct poses score, at best 0.3.
-    mpjve : float, metres per frame
-        Root-aligned.
-    acceleration : float, metres per frame squared
-        Absolute ("jitter").
-    foot_slide : float, metres per frame
-        Of the prediction's ankles when low; NaN without ankles.
-    per_joint, root_per_joint, pa_per_joint : float64 [J], metres
-    per_person : float64 [P_truth], metres
-        Absolute; NaN for a person who was not found.
-    per_frame : float64 [T], metres
-        Absolute, of the frames compared.
-    worst_joint : int [T]
-        Row in `joint_names` of the frame's largest error; -1 where nothing is known.
-    frame_numbers : int [T]
-    person_pairs : tuple of (truth id, predicted id)
-    frames : int
-        Frames compared.
-    limb_spread : float
-        Mean over limbs and persons of std/mean of the prediction's limb lengths; NaN without limbs.
-    identity : IdentityScore
-    """
-
-    joint_names: tuple[str, ...]
-    joints_left_out: tuple[str, ...]
-    mpjpe: float
-    root_mpjpe: float
-    pa_mpjpe: float
-    n_mpjpe: float
-    mpjpe_interval: tuple[float, float]
-    mpjpe_filled: float
-    median: float
-    p95: float
-    missing: float
-    missing_of_truth: float
-    pck150: float
-    auc: float
-    cps: float
-    mpjve: float
-    acceleration: float
-    foot_slide: float
-    per_joint: Array
-    root_per_joint: Array
-    pa_per_joint: Array
-    per_person: Array
-    per_frame: Array
-    worst_joint: NDArray[np.int64]
-    frame_numbers: NDArray[np.int64]
-    person_pairs: tuple[tuple[int, int], ...]
-    frames: int
-    limb_spread: float
-    identity: IdentityScore
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +46,8 @@ class _Compared:
     matched_everywhere: Array
     actual_everywhere: Array
     all_frames: NDArray[np.int64]
+    offset: int
+    actions: tuple[str, ...]
 
 
 def evaluate(prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings | None = None) -> Evaluation:
@@ -148,34 +70,60 @@ def evaluate(prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings |
     centred, centred_truth = _centred(c.matched, weights), _centred(c.actual, weights)
     absolute, relative = joint_errors(c.matched, c.actual), joint_errors(centred, centred_truth)
     aligned = pa_joint_errors(c.matched, c.actual)
+    three = (absolute, relative, aligned)
+    rigid = rigid_joint_errors(c.matched, c.actual)
     known = np.asarray(np.isfinite(c.actual).all(-1))
+    others = known & (weights < 1)
     found = absolute[np.isfinite(absolute)]
     every = np.isfinite(c.actual_everywhere).all(-1)
     filled = joint_errors(fill_gaps(c.matched_everywhere, c.all_frames), c.actual_everywhere)
+    names, rows = action_rows(c.actions)
+    by_action = [mean_by_group(errors, rows, len(names)) for errors in three]
+    by_joint, by_person, by_frame = (
+        [mean_error(errors, axis) for errors in three] for axis in ((0, 1), (0, 2), (1, 2))
+    )  # fmt: skip
     return Evaluation(
         joint_names=c.names,
         joints_left_out=joints_left_out(truth, c.names),
-        mpjpe=float(_mean(absolute)),
-        root_mpjpe=float(_mean(relative)),
-        pa_mpjpe=float(_mean(aligned)),
+        mpjpe=float(mean_error(absolute)),
+        root_mpjpe=float(mean_error(relative)),
+        pa_mpjpe=float(mean_error(aligned)),
         n_mpjpe=_scaled(centred, centred_truth),
         mpjpe_interval=_interval(absolute, prediction, truth, settings),
-        mpjpe_filled=float(_mean(filled)),
+        mpjpe_filled=float(mean_error(filled)),
         median=float(np.median(found)) if len(found) else float("nan"),
         p95=float(np.percentile(found, 95)) if len(found) else float("nan"),
         missing=1 - len(found) / max(int(known.sum()), 1),
         missing_of_truth=1 - len(found) / max(int(every.sum()), 1),
         pck150=pck3d(relative, known),
         auc=auc3d(relative, known),
+        root_mpjpe_without_root=float(mean_error(np.where(others, relative, np.nan))),
+        pck150_without_root=pck3d(relative, others),
+        auc_without_root=auc3d(relative, others),
+        rigid_mpjpe=float(mean_error(rigid)),
         cps=cps(c.matched, c.actual),
         mpjve=mpjve(centred, centred_truth, c.frames),
         acceleration=acceleration_error(c.matched, c.actual, c.frames),
+        fps=_rate(prediction, truth),
         foot_slide=_slide(c),
-        per_joint=_mean(absolute, (0, 1)),
-        root_per_joint=_mean(relative, (0, 1)),
-        pa_per_joint=_mean(aligned, (0, 1)),
-        per_person=_mean(absolute, (0, 2)),
-        per_frame=_mean(absolute, (1, 2)),
+        limb_error=_limb_error(c),
+        per_joint=by_joint[0],
+        root_per_joint=by_joint[1],
+        pa_per_joint=by_joint[2],
+        per_person=by_person[0],
+        root_per_person=by_person[1],
+        pa_per_person=by_person[2],
+        per_frame=by_frame[0],
+        root_per_frame=by_frame[1],
+        pa_per_frame=by_frame[2],
+        actions=names,
+        per_action=by_action[0],
+        root_per_action=by_action[1],
+        pa_per_action=by_action[2],
+        action_mpjpe=mean_of_groups(by_action[0]),
+        action_root_mpjpe=mean_of_groups(by_action[1]),
+        action_pa_mpjpe=mean_of_groups(by_action[2]),
+        samples=sample_counts(*three),
         worst_joint=_worst_joint(absolute),
         frame_numbers=c.frames,
         person_pairs=tuple((int(truth.person_ids[t]), int(prediction.person_ids[p])) for t, p in c.pairs),
@@ -186,19 +134,26 @@ def evaluate(prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings |
             np.asarray(known.any(-1)),
             np.asarray(np.isfinite(c.predicted).all(-1).any(-1)),
         ),
+        frame_offset=c.offset,
+        notes=notes_on(prediction, truth, c.matched, c.actual, settings),
     )
 
 
 def _compare(prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings) -> _Compared:
-    rows_p, rows_t = common_rows(prediction, truth, settings.frame_offset)
-    mapped, target, names = common_joints(prediction, truth)
+    mapped, target, names = common_joints(prediction, truth, settings.wanted_joints)
+    offset = settings.frame_offset
+    if settings.search_offset:
+        offset = best_offset(prediction, truth, mapped, target, settings)
+    rows_p, rows_t = common_rows(prediction, truth, offset)
     predicted, actual = mapped[rows_p], target[rows_t]
     matched, pairs = matched_persons(predicted, actual, settings.association)
+    check_sizes(matched, actual, prediction, settings.alignment)
     matched = align_take(matched, actual, settings.alignment)
     everywhere = np.full_like(target, np.nan)
     everywhere[rows_t] = matched
     return _Compared(
-        names, predicted, matched, actual, truth.frames[rows_t], pairs, everywhere, target, truth.frames
+        names, predicted, matched, actual, truth.frames[rows_t], pairs, everywhere, target, truth.frames, offset,
+        tuple(truth.actions[i] for i in rows_t) if truth.actions else (),
     )  # fmt: skip
 
 
@@ -213,10 +168,15 @@ def _scaled(centred: Array, centred_truth: Array) -> float:
 
 def _interval(errors: Array, prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings) -> tuple[float, float]:
     known = np.isfinite(errors)
-    rates = [f for f in (truth.fps, prediction.fps) if np.isfinite(f)]
-    block = max(1, round(settings.interval_block_s * (rates[0] if rates else _FPS_UNKNOWN)))
+    rate = _rate(prediction, truth)
+    block = max(1, round(settings.interval_block_s * (rate if np.isfinite(rate) else _FPS_UNKNOWN)))
     totals = np.where(known, errors, 0.0).sum((1, 2))
     return bootstrap_interval(totals, known.sum((1, 2)), settings.interval_level, block=block)
+
+
+def _rate(prediction: Poses3D, truth: Poses3D) -> float:
+    """Frames per second of whichever says it, the truth first; NaN where neither does."""
+    return next((f for f in (truth.fps, prediction.fps) if np.isfinite(f)), float("nan"))
 
 
 def _slide(c: _Compared) -> float:
@@ -229,13 +189,6 @@ def _slide(c: _Compared) -> float:
 def _worst_joint(errors: Array) -> NDArray[np.int64]:
     worst = np.where(np.isfinite(errors), errors, -1.0).max(1)
     return np.where(worst.max(-1) >= 0, worst.argmax(-1), -1)
-
-
-def _mean(errors: Array, axis: tuple[int, ...] | None = None) -> Array:
-    known = np.isfinite(errors)
-    count = known.sum(axis)
-    total = np.where(known, errors, 0.0).sum(axis)
-    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))
 
 
 def _centred(poses: Array, weights: Array) -> Array:
@@ -251,6 +204,14 @@ def _spread(poses: Poses3D) -> float:
         return float("nan")
     spread = limb_spread(poses.positions, skeleton)
     return float(np.nanmean(spread)) if np.isfinite(spread).any() else float("nan")
+
+
+def _limb_error(c: _Compared) -> float:
+    """Mean absolute error of the limbs' lengths; NaN where the joints compared do not have them all."""
+    if not {j for limb in LIMBS_12 for j in limb} <= set(c.names):
+        return float("nan")
+    error = limb_length_error(c.matched, c.actual, Skeleton("compared", c.names, (), ()))
+    return float(mean_error(error))
 
 
 def evaluate_shelf(prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings | None = None) -> ShelfScore:

@@ -72,7 +72,8 @@ def identity_score(
 
     CLEAR MOT keeps each person's last identity while it stays within the limit and assigns the rest with
     the least summed distance; a switch is a true person whose predicted identity differs from the
-    last one it had, however long ago. All as py-motmetrics counts it. IDF1 pairs identities once for the whole take so that most person-frames agree.
+    last one it had, however long ago. All as py-motmetrics counts it. IDF1 pairs identities once for
+    the whole take so that most person-frames agree.
 
     Parameters
     ----------

@@ -17,7 +17,8 @@ from mocap.types import Trajectories3D
 class Poses3D(Record):
     """Positions of joints over time, from any source.
 
-    `fps` is NaN where the source does not say. `origin` names the file in messages.
+    `fps` is NaN where the source does not say. `origin` names the file in messages. `actions` names what
+    is done in each frame, where the source says so (all of T, or empty).
     """
 
     LABELS: ClassVar[dict[str, str]] = {"joint_names": "J"}
@@ -28,11 +29,15 @@ class Poses3D(Record):
     joint_names: tuple[str, ...] = ()
     fps: float = float("nan")
     origin: str = ""
+    actions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if len(np.unique(self.frames)) != len(self.frames):
             raise DataError("frame numbers are not unique", where=self.origin or "Poses3D.frames")
+        if self.actions and len(self.actions) != len(self.frames):
+            raise DataError("actions do not fit the frames", expected=f"{len(self.frames)}",
+                            found=f"{len(self.actions)}", where=self.origin or "Poses3D.actions")  # fmt: skip
 
     @staticmethod
     def of(trajectories: Trajectories3D, origin: str = "") -> Poses3D:

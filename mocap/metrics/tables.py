@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mocap.metrics.evaluation import Evaluation
+from mocap.metrics.scores import Evaluation
 
 Rows = list[tuple[str, ...]]
 
@@ -20,6 +20,18 @@ def table(evaluation: Evaluation) -> Rows:
     for j, name in enumerate(evaluation.joint_names):
         rows.append((name, *(mm(c[j]) for c in columns)))
     rows.append(("mean", mm(evaluation.mpjpe), mm(evaluation.root_mpjpe), mm(evaluation.pa_mpjpe)))
+    return rows
+
+
+def action_table(evaluation: Evaluation) -> Rows:
+    """Rows of text, the first a header: action and its errors in mm; the mean over actions, and over samples, last."""
+    rows: Rows = [("action", "MPJPE mm", "root-aligned mm", "PA-MPJPE mm")]
+    columns = (evaluation.per_action, evaluation.root_per_action, evaluation.pa_per_action)
+    for i, name in enumerate(evaluation.actions):
+        rows.append((name, *(mm(c[i]) for c in columns)))
+    e = evaluation
+    rows.append(("mean of actions", mm(e.action_mpjpe), mm(e.action_root_mpjpe), mm(e.action_pa_mpjpe)))
+    rows.append(("mean of samples", mm(e.mpjpe), mm(e.root_mpjpe), mm(e.pa_mpjpe)))
     return rows
 
 
@@ -46,8 +58,9 @@ def worst_frames(evaluation: Evaluation, count: int = 5) -> list[tuple[int, floa
 
 
 def comparison_table(names: Sequence[str], evaluations: Sequence[Evaluation]) -> Rows:
-    """Results side by side: one row per figure, one column per result."""
-    return [("", *names), *((label, *(text(e) for e in evaluations)) for label, text in _FIGURES)]
+    """Results side by side: one row per figure that at least one of them has, one column per result."""
+    rows = ((label, *(text(e) for e in evaluations)) for label, text in _FIGURES)
+    return [("", *names), *(row for row in rows if set(row[1:]) != {"-"})]
 
 
 def mm(value: float) -> str:
@@ -60,6 +73,10 @@ def percent(value: float) -> str:
     return f"{100 * value:.2f}" if np.isfinite(value) else "-"
 
 
+def _metres(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "-"
+
+
 _FIGURES: tuple[tuple[str, Callable[[Evaluation], str]], ...] = (
     ("MPJPE mm", lambda e: mm(e.mpjpe)),
     ("  95 % interval mm", lambda e: f"{mm(e.mpjpe_interval[0])}..{mm(e.mpjpe_interval[1])}"),
@@ -67,15 +84,24 @@ _FIGURES: tuple[tuple[str, Callable[[Evaluation], str]], ...] = (
     ("  median mm", lambda e: mm(e.median)),
     ("  95th percentile mm", lambda e: mm(e.p95)),
     ("root-aligned MPJPE mm", lambda e: mm(e.root_mpjpe)),
+    ("  without the root mm", lambda e: mm(e.root_mpjpe_without_root)),
     ("N-MPJPE mm", lambda e: mm(e.n_mpjpe)),
     ("PA-MPJPE mm", lambda e: mm(e.pa_mpjpe)),
+    ("  size kept mm", lambda e: mm(e.rigid_mpjpe)),
+    ("mean of actions: MPJPE mm", lambda e: mm(e.action_mpjpe)),
+    ("  root-aligned mm", lambda e: mm(e.action_root_mpjpe)),
+    ("  PA-MPJPE mm", lambda e: mm(e.action_pa_mpjpe)),
     ("3DPCK@150 mm %", lambda e: percent(e.pck150)),
+    ("  without the root %", lambda e: percent(e.pck150_without_root)),
     ("AUC %", lambda e: percent(e.auc)),
+    ("  without the root %", lambda e: percent(e.auc_without_root)),
     ("CPS mm", lambda e: mm(e.cps)),
     ("MPJVE mm/frame", lambda e: mm(e.mpjve)),
     ("acceleration error mm/frame2", lambda e: mm(e.acceleration)),
+    ("  m/s2", lambda e: _metres(e.acceleration * e.fps**2)),
     ("foot slide mm/frame", lambda e: mm(e.foot_slide)),
     ("limb length spread %", lambda e: percent(e.limb_spread)),
+    ("limb length error mm", lambda e: mm(e.limb_error)),
     ("missing %", lambda e: percent(e.missing)),
     ("MOTA %", lambda e: percent(e.identity.mota)),
     ("IDF1 %", lambda e: percent(e.identity.idf1)),

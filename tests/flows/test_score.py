@@ -120,3 +120,61 @@ def test_plot_shows_the_larger_error_higher(files, tmp_path):
     assert heights[1] == pytest.approx(2 * heights[0], abs=2)
     with pytest.raises(SettingsError, match="PNG"):
         call(files[1], "--ground-truth", files[0], "--plot", str(tmp_path / "p.pdf"))
+
+
+def test_sequences_are_averaged_by_action_and_by_sample(tmp_path):
+    X = truth_positions(procedural_motion(40, 50.0, seed=1), H36M_17)
+    np.savez(tmp_path / "h36m.npz", positions_3d={"S9": {"Walking 1": X[:, 0], "Walking": X[:, 0], "Eating": X[:, 0]}})
+    truth = ("--ground-truth", str(tmp_path / "h36m.npz"))
+    results = [save(tmp_path / f"{n}.npz", X[:n] + [0.001 * n, 0, 0], fps=50.0) for n in (10, 20, 40)]
+    selects = [a for s in ("S9/Walking 1", "S9/Walking", "S9/Eating") for a in ("--select", s)]
+    scores = json.loads(call(*results, *truth, *selects, "--json"))
+    walking = (10 * 10 + 20 * 20) / 30
+    assert scores["actions"]["Walking"]["mpjpe_mm"] == pytest.approx(walking, abs=0.01)
+    assert scores["mean_of_actions"]["mpjpe_mm"] == pytest.approx((walking + 40) / 2, abs=0.01)
+    assert scores["mean_of_samples"]["mpjpe_mm"] == pytest.approx((100 + 400 + 1600) / 70, abs=0.01)
+    assert set(scores["sequences"]) == {"S9/Walking 1", "S9/Walking", "S9/Eating"}
+    assert "mean of actions" in call(*results, *truth, *selects)
+    with pytest.raises(SettingsError, match="--select does not fit"):
+        call(*results, *truth, *selects[:4])
+
+
+def test_camera_axes_joints_search_and_notes(files, tmp_path):
+    from calibration.formats import write_rig_toml
+    from mocap.synthetic import ring_rig
+
+    rig = ring_rig(3, seed=2)
+    write_rig_toml(rig, tmp_path / "rig.toml")
+    X = truth_positions(procedural_motion(40, 30.0, seed=1), H36M_17)
+    c = rig.cameras[1]
+    seen = save(tmp_path / "seen.npz", (X @ c.R.T + c.t)[2:], fps=30.0)
+    options = ("--ground-truth", files[0], "--camera", f"{tmp_path / 'rig.toml'}:cam_1", "--search-offset", "4")
+    scores = json.loads(call(seen, *options, "--joints", "l_wrist,r_wrist", "--json"))
+    assert scores["mpjpe_mm"] == pytest.approx(0, abs=0.01)
+    assert scores["frame_offset"] == 2
+    assert set(scores["per_joint_mpjpe_mm"]) == {"l_wrist", "r_wrist"}
+    assert "2 was added to the result's frame numbers" in call(seen, *options)
+    assert "--align rigid" in call(seen, "--ground-truth", files[0], "--frame-offset", "2")
+    with pytest.raises(DataError, match="no such camera"):
+        call(seen, "--ground-truth", files[0], "--camera", f"{tmp_path / 'rig.toml'}:cam_9")
+
+
+def test_calibrations_are_scored_up_to_their_world(tmp_path):
+    from dataclasses import replace
+
+    from calibration.camera import CameraRig
+    from calibration.formats import write_rig_toml
+    from mocap.synthetic import ring_rig
+
+    rig = ring_rig(3, seed=2)
+    write_rig_toml(rig, tmp_path / "true.toml")
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    moved = [replace(c, R=c.R @ turn.T, t=c.t - c.R @ turn.T @ [1.0, 2, 0], K=c.K * [[1.01], [1.01], [1]])
+             for c in rig.cameras]  # fmt: skip
+    write_rig_toml(CameraRig(tuple(moved)), tmp_path / "found.toml")
+    paths = (str(tmp_path / "found.toml"), "--ground-truth", str(tmp_path / "true.toml"))
+    scores = json.loads(call(*paths, "--json"))["cameras"]["cam_2"]
+    assert scores["rotation_degrees"] == pytest.approx(0, abs=1e-4)
+    assert scores["centre_mm"] == pytest.approx(0, abs=1e-2)
+    assert scores["focal"] == pytest.approx(0.01, abs=1e-5)
+    assert "root mean square" in call(*paths)

@@ -45,7 +45,7 @@ def read_videopose3d(path: Path, select: str) -> Poses3D:
     DataError
         A damaged file, or a sequence that is not in it.
     """
-    subjects = _load_dict(path)
+    subjects = load_pickled_dict(path, "positions_3d")
     subject, _, action = select.partition("/")
     actions = subjects.get(subject)
     if not isinstance(actions, dict) or action not in actions:
@@ -113,20 +113,36 @@ class _ArraysOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _load_dict(path: Path) -> dict[str, Any]:
+def load_pickled_dict(path: Path, name: str | None) -> dict[str, Any]:
+    """The dict that an .npy, or the array `name` (None: the only one) of an .npz, holds; only arrays are unpickled.
+
+    Raises
+    ------
+    DataError
+        Not readable, or something else than a dict.
+    """
+    what = "an .npy or .npz file with a dict" if name is None else f"{name}: subjects of actions"
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("positions_3d.npy") as file:
-            content = _unpickle(file)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive, archive.open(_member(archive, name)) as file:
+                content = _unpickle(file)
+        else:
+            with open(path, "rb") as plain:
+                content = _unpickle(plain)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
-        raise DataError(
-            "not a readable Human3.6M file", expected="positions_3d: subjects of actions", found=str(error),
-            where=str(path),
-        ) from error  # fmt: skip
+        raise DataError("not a readable Human3.6M file", expected=what, found=str(error), where=str(path)) from error
     value = content.item() if isinstance(content, np.ndarray) and content.size == 1 else content
     if not isinstance(value, dict):
-        raise DataError("positions_3d is no dict", expected="subjects of actions", found=type(value).__name__,
-                        where=str(path))  # fmt: skip
+        raise DataError(f"{name or 'it'} is no dict", expected=what, found=type(value).__name__, where=str(path))
     return value
+
+
+def _member(archive: zipfile.ZipFile, name: str | None) -> str:
+    if name is not None:
+        return f"{name}.npy"
+    if len(archive.namelist()) != 1:
+        raise ValueError(f"{len(archive.namelist())} arrays: {', '.join(archive.namelist()[:5])}")
+    return archive.namelist()[0]
 
 
 def _unpickle(file: IO[bytes]) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mocap.errors import DataError
 from mocap.metrics.poses import Poses3D
@@ -24,7 +26,7 @@ def read_result_npz(path: Path) -> Poses3D:
 
 def read_truth_npz(path: Path) -> Poses3D:
     """Ground truth from an npz file with `positions` [T, P, J, 3] or [T, J, 3] in metres,
-    `joint_names`, `frames`; `person_ids`, `fps` optional.
+    `joint_names`, `frames`; `person_ids`, `fps`, `actions` [T] optional.
 
     Raises
     ------
@@ -58,4 +60,16 @@ def _read(path: Path, expected: str) -> Poses3D:
         joint_names=tuple(arrays["joint_names"].astype(str)),
         fps=float(arrays["fps"]) if "fps" in arrays else float("nan"),
         origin=str(path),
+        actions=_actions(arrays, path),
     )
+
+
+def _actions(arrays: dict[str, NDArray[Any]], path: Path) -> tuple[str, ...]:
+    """What is done in each frame: `actions`, or the benchmark's `clip`."""
+    labels = arrays.get("actions", arrays.get("clip"))
+    if labels is None:
+        return ()
+    if labels.shape != arrays["frames"].shape:
+        raise DataError("wrong shape of actions", expected=f"{arrays['frames'].shape}", found=f"{labels.shape}",
+                        where=str(path))  # fmt: skip
+    return tuple(labels.astype(str).tolist())

@@ -8,12 +8,13 @@ from pathlib import Path
 import h5py
 
 from mocap.errors import DataError
-from mocap.metrics.ground_truth import bvh, c3d, human36m, mpi_inf_3dhp, npz, panoptic, shelf, trc
+from mocap.metrics.ground_truth import bvh, c3d, human36m, mpi_inf_3dhp, multiview, npz, panoptic, shelf, trc
 from mocap.metrics.poses import Poses3D
 
 FORMATS = (
-    "npz (ours, VideoPose3D's data_3d_h36m.npz, Shelf), h5 (Human3.6M of 3d-pose-baseline), mat (Shelf/Campus "
-    "actorsGT, MPI-INF-3DHP annot), a folder or file of CMU Panoptic JSON, trc, bvh, c3d"
+    "npz (ours, VideoPose3D's data_3d_h36m.npz, Shelf), npy (human36m-multiview-labels of learnable triangulation), "
+    "h5 (Human3.6M of 3d-pose-baseline), mat (Shelf/Campus actorsGT, MPI-INF-3DHP annot), a folder or file of CMU "
+    "Panoptic JSON, trc, bvh, c3d"
 )
 
 
@@ -25,7 +26,8 @@ def read_ground_truth(path: Path, select: str = "") -> Poses3D:
     path : Path
         A file, or a folder of CMU Panoptic's body3DScene_*.json.
     select : str
-        Part of a file that holds several: ``SUBJECT/ACTION`` of Human3.6M, the camera of MPI-INF-3DHP.
+        Part of a file that holds several: ``SUBJECT/ACTION`` of Human3.6M (of multi-view labels
+        also ``SUBJECT/ACTION@CAMERA``), the camera of MPI-INF-3DHP (and ``universal`` for its scaled poses).
 
     Raises
     ------
@@ -41,6 +43,8 @@ def read_ground_truth(path: Path, select: str = "") -> Poses3D:
         return panoptic.read_panoptic(path)
     if suffix == ".npz":
         return _read_npz(path, select)
+    if suffix == ".npy":
+        return multiview.read_multiview_labels(path, select)
     if suffix == ".mat":
         return _read_mat(path, select)
     if suffix in (".h5", ".hdf5"):
@@ -61,12 +65,14 @@ def _read_npz(path: Path, select: str) -> Poses3D:
         return human36m.read_videopose3d(path, select)
     if "joints" in names and "positions" not in names:
         return shelf.read_shelf_npz(path)
+    if names in ({"arr_0"}, {"labels"}):
+        return multiview.read_multiview_labels(path, select)
     return npz.read_truth_npz(path)
 
 
 def _read_mat(path: Path, select: str) -> Poses3D:
     if h5py.is_hdf5(path):
-        return mpi_inf_3dhp.read_test_annotation(path)
+        return mpi_inf_3dhp.read_test_annotation(path, select)
     names = shelf.mat_names(path)
     if "actor3D" in names:
         return shelf.read_actors_mat(path)

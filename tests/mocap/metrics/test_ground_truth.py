@@ -289,3 +289,78 @@ def test_what_is_no_ground_truth_is_named(tmp_path):
     (tmp_path / "t.mat").write_text("no")
     with pytest.raises(DataError, match="not a readable MATLAB file"):
         read_ground_truth(tmp_path / "t.mat")
+
+
+def multiview_labels(motion, camera):
+    """The dict of human36m-multiview-labels: two subjects, two actions; MPII's order, mm."""
+    X = truth_positions(motion, H36M_17)[:, 0]
+    rows = {
+        "r_ankle": 0, "r_knee": 1, "r_hip": 2, "l_hip": 3, "l_knee": 4, "l_ankle": 5, "pelvis": 6, "spine": 7,
+        "thorax": 8, "head": 9, "r_wrist": 10, "r_elbow": 11, "r_shoulder": 12, "l_shoulder": 13, "l_elbow": 14,
+        "l_wrist": 15, "neck": 16,
+    }  # fmt: skip
+    keypoints = np.zeros((12, 17, 3), np.float32)
+    for name, row in rows.items():
+        keypoints[:, row] = 1000 * X[:, H36M_17.index(name)]
+    kind = [("subject_idx", np.int8), ("action_idx", np.int8), ("frame_idx", np.int16),
+            ("keypoints", np.float32, (17, 3)), ("bbox_by_camera_tlbr", np.int16, (1, 4))]  # fmt: skip
+    table = np.zeros(24, kind)
+    table["subject_idx"], table["action_idx"] = 1, np.repeat([0, 1], 12)
+    table["frame_idx"] = np.tile(5 * np.arange(12), 2)
+    table["keypoints"][12:] = keypoints
+    cameras = np.zeros((2, 1), [("R", np.float32, (3, 3)), ("t", np.float32, (3, 1)), ("K", np.float32, (3, 3)),
+                                ("dist", np.float32, 5)])  # fmt: skip
+    cameras[1, 0] = (camera.R, 1000 * camera.t[:, None], camera.K, camera.distortion)
+    return {"subject_names": ["S1", "S9"], "action_names": ["Eating-1", "Walking-1"], "camera_names": ["54138969"],
+            "cameras": cameras, "table": table}  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz"])
+def test_multiview_labels(tmp_path, motion, ending):
+    R = Rotation.from_rotvec([1, 2, 0.5]).as_matrix()
+    camera = Camera("c", (100, 100), np.array([[90.0, 0, 50], [0, 90, 50], [0, 0, 1]]), np.zeros(5), R, np.ones(3))
+    path = tmp_path / f"human36m-multiview-labels-GTbboxes.{ending}"
+    labels = np.array(multiview_labels(motion, camera), dtype=object)
+    np.save(path, labels, allow_pickle=True) if ending == "npy" else np.savez(path, labels)
+    poses = read_ground_truth(path, "S9/Walking-1")
+    assert poses.frames.tolist() == list(range(0, 60, 5))
+    result = h36m(motion, frames=np.arange(0, 60, 5))
+    assert evaluate(result, poses).mpjpe < 1e-6
+    seen = read_ground_truth(path, "S9/Walking-1@54138969")
+    assert evaluate(in_camera(result, camera), seen).mpjpe < 1e-5
+    for wrong, message in (("S9", "no such action"), ("S2/Walking-1", "no such subject"), ("S1/Eating-1", "no frames"),
+                           ("S9/Walking-1@1", "no such camera")):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            read_ground_truth(path, wrong)
+    np.save(tmp_path / "other.npy", np.array({"a": 1}, dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="no multi-view labels"):
+        read_ground_truth(tmp_path / "other.npy", "S9/Walking-1")
+    np.save(tmp_path / "evil.npy", np.array({"table": _Call()}, dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r"not a readable Human3\.6M file"):
+        read_ground_truth(tmp_path / "evil.npy", "S9/Walking-1")
+
+
+def test_universal_poses_of_mpi_inf_3dhp(tmp_path):
+    """Each pose stands twice in the file, as it is and scaled to one height; which is read is said."""
+    X = np.random.default_rng(0).normal(size=(4, 1, 17, 3))
+    with h5py.File(tmp_path / "annot_data.mat", "w", userblock_size=512) as file:
+        file["annot3"], file["univ_annot3"] = 1000 * X, 1100 * X
+    own, universal = (read_ground_truth(tmp_path / "annot_data.mat", s).positions for s in ("", "universal"))
+    np.testing.assert_allclose(universal, 1.1 * own)
+    cells = np.empty((2, 1), object)
+    cells[0, 0], cells[1, 0] = np.zeros((4, 84)), np.ones((4, 84))
+    scaled = np.empty((2, 1), object)
+    scaled[0, 0], scaled[1, 0] = np.zeros((4, 84)), np.full((4, 84), 2.0)
+    savemat(tmp_path / "annot.mat", {"annot3": cells, "univ_annot3": scaled})
+    assert read_ground_truth(tmp_path / "annot.mat", "1").positions.max() == pytest.approx(0.001)
+    assert read_ground_truth(tmp_path / "annot.mat", "1 universal").positions.max() == pytest.approx(0.002)
+
+
+def test_actions_of_our_own_files(tmp_path, motion):
+    X = truth_positions(motion, H36M_17)
+    common = {"positions": X, "joint_names": np.array(H36M_17.joints), "frames": np.arange(12)}
+    np.savez(tmp_path / "t.npz", **common, clip=np.repeat([3, 7], 6))
+    assert set(read_ground_truth(tmp_path / "t.npz").actions) == {"3", "7"}
+    np.savez(tmp_path / "t.npz", **common, actions=np.array(["a"]))
+    with pytest.raises(DataError, match="wrong shape of actions"):
+        read_ground_truth(tmp_path / "t.npz")
