@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     app.command()(detect)
     app.command()(lift)
     app.command("train-lifter")(train_lifter)
+    app.command("train-detector")(train_detector)
     app.command()(doctor)
     app.add_typer(models_app, name="models")
 
@@ -94,7 +95,7 @@ def lift(
 
 
 def train_lifter(
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Motion files (HDF5), see the README.")],
+    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Motion files (HDF5) or folders of BVH files.")],
     output: Annotated[Path, typer.Option(help="Weights file to write (.npz); checkpoint and log lie beside it.")],
     cameras: Annotated[Path | None, typer.Option(help="Human3.6M-style camera parameters (JSON).")] = None,
     settings: Annotated[
@@ -113,6 +114,36 @@ def train_lifter(
         f"{output}: {report.step} steps; validation MPJPE {report.exact:.1f} mm exact, {report.noisy:.1f} mm noisy, "
         f"with known bones {report.exact_bones:.1f} / {report.noisy_bones:.1f} mm"
     )
+
+
+def train_detector(
+    output: Annotated[Path, typer.Option(help="Weights file to write (.pth); checkpoint and log lie beside it.")],
+    rendered: Annotated[int, typer.Option(help="Rendered pictures to train on (0.3 MB of memory each).")] = 0,
+    coco: Annotated[Path | None, typer.Option(help="Annotations in COCO's keypoint format (JSON).")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the annotated images.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Training setting, e.g. network=hrnet_w32.")
+    ] = None,
+    device: Device = DeviceChoice.AUTO,
+) -> None:
+    """Train a 2D detector on rendered people or labelled images; called again, it goes on where it stopped."""
+    from flows.parsing import parse_assignments, parse_table
+    from mocap.detection.labelled import gather
+    from mocap.detection.training import train_detector as train
+    from mocap.detection.training_settings import DetectorTraining
+    from mocap.devices import resolve_device
+
+    chosen = parse_table(DetectorTraining, parse_assignments(settings or []), "train-detector")
+    pictures = gather(chosen, rendered=rendered, coco=coco, images=images)
+    report = train(pictures, output, resolve_device(device), chosen, start=start)
+    scores = (
+        ""
+        if report.pck_10 != report.pck_10
+        else (f", PCK@0.1 {100 * report.pck_10:.1f} %, PCK@0.2 {100 * report.pck_20:.1f} %")
+    )
+    typer.echo(f"{output}: {report.step} steps; validation loss {report.validation_loss:.5f}{scores}")
+    typer.echo(f"next: mocap models add {chosen.network.value} {output}")
 
 
 def doctor() -> None:

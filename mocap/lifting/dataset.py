@@ -94,16 +94,21 @@ def tree_sums() -> Array:
 
 
 def read_motion(paths: Sequence[Path]) -> Motion:
-    """Read motion files: `pose_rel` [F,16,3] mm, `root` [F,3] mm, `start`, `length`, `subject`.
+    """Read motion files, and folders of BVH files (see `mocap.lifting.bvh_motion`).
+
+    A motion file is HDF5 with `pose_rel` [F,16,3] mm, `root` [F,3] mm, `start`, `length`, `subject`.
 
     Raises
     ------
     DataError
-        A file that is missing, is no HDF5 file or lacks one of these datasets.
+        A file that is missing, is no HDF5 file or lacks one of these datasets; a folder without BVH
+        files, or a BVH file whose rig is not understood.
     """
-    parts = [_read_one(Path(p)) for p in paths]
+    parts = [_read_folder(Path(p)) if Path(p).is_dir() else _read_one(Path(p)) for p in paths]
     if not parts:
-        raise DataError("no motion data", expected="at least one HDF5 file", hint="name the file")
+        raise DataError(
+            "no motion data", expected="at least one HDF5 file or folder of BVH files", hint="name the file"
+        )
     offsets = np.cumsum([0] + [len(p.roots) for p in parts])
     return Motion(
         np.concatenate([p.directions for p in parts]),
@@ -136,14 +141,34 @@ def _read_one(path: Path) -> Motion:
             found=f"{relative.shape}, {root.shape}", where=str(path),
         )  # fmt: skip
     joints = np.concatenate([np.zeros_like(relative[:, :1], np.float32), relative.astype(np.float32)], 1) * unit
+    people = tuple(s.decode() if isinstance(s, bytes) else str(s) for s in subject)
+    return _motion(joints, root * unit, start.astype(np.int64), length.astype(np.int64), people, fps)
+
+
+def _read_folder(folder: Path) -> Motion:
+    from mocap.lifting.bvh_motion import FPS, bvh_files, read_bvh_h36m, subject_of
+
+    files = bvh_files(folder)
+    if not files:
+        raise DataError("no BVH files in this folder", expected="*.bvh, in it or in sub-folders", where=str(folder))
+    takes = [read_bvh_h36m(f) for f in files]
+    counts = np.array([len(t) for t in takes])
+    joints = np.concatenate(takes)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    names = tuple(subject_of(f, folder) for f in files)
+    return _motion(joints - joints[:, :1], joints[:, 0], starts, counts, names, FPS)
+
+
+def _motion(
+    joints: NDArray[np.floating], root: NDArray[np.floating], starts: NDArray[np.int64], counts: NDArray[np.int64],
+    subjects: tuple[str, ...], fps: float,
+) -> Motion:  # fmt: skip
+    """From joints [F, 17, 3] about the pelvis and pelvis [F, 3], metres."""
     bones = joints[:, H36M_17.bone_index[:, 1]] - joints[:, H36M_17.bone_index[:, 0]]
     lengths = np.linalg.norm(bones, axis=-1)
-    return Motion(
-        (bones / np.maximum(lengths, 1e-6)[..., None]).astype(np.float32),
-        (root * unit).astype(np.float32), lengths.astype(np.float32),
-        start.astype(np.int64), length.astype(np.int64),
-        tuple(s.decode() if isinstance(s, bytes) else str(s) for s in subject), fps,
-    )  # fmt: skip
+    directions = bones / np.maximum(lengths, 1e-6)[..., None]
+    directions, root, lengths = (a.astype(np.float32) for a in (directions, root, lengths))
+    return Motion(directions, root, lengths, starts, counts, subjects, fps)
 
 
 def bone_statistics(motion: Motion) -> tuple[Array, Array]:
