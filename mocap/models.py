@@ -190,6 +190,16 @@ MODELS: dict[str, ModelEntry] = {
         input_size=(640, 640),
         accuracy="COCO val AP 69.9; Cheng et al., CVPR 2020",
     ),
+    "small": ModelEntry(
+        name="small",
+        files=(ModelFile("small.pth"),),
+        source=UserSource("your own training", "the output of mocap train-detector"),
+        licence="yours",
+        skeleton="coco17",
+        input_size=(96, 128),
+        accuracy="as far as you train it",
+        needs=("blazepose",),
+    ),
     "openpose": ModelEntry(
         name="openpose",
         files=(ModelFile("body_pose_model.pth"),),

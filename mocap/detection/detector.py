@@ -147,9 +147,10 @@ def _heatmap_network(name: DetectorName, model: ModelEntry, joints: int, path: P
 
     from mocap.detection.checkpoints import load_strictly
     from mocap.detection.hrnet import HRNet
+    from mocap.detection.small import SmallPose
 
     with torch.device("meta"):
-        network = HRNet(_WIDTHS[name], joints)
+        network = SmallPose(joints) if name is DetectorName.SMALL else HRNet(_WIDTHS[name], joints)
     load_strictly(network, path, add_command=model.add_command)
     return network, False
 

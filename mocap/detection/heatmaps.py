@@ -169,6 +169,12 @@ def _bounded(covariance: torch.Tensor, low: float, high: float) -> torch.Tensor:
     return torch.stack([middle + half, cross, cross, middle - half], -1).reshape(-1, 2, 2)
 
 
+def soft_argmax(heatmaps: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Mean [..., 2] (x, y in cells) of the softmax of maps [..., H, W]: `SOFT`, to be trained through."""
+    points, _ = _soft(heatmaps.flatten(0, -3), temperature)
+    return points.reshape(*heatmaps.shape[:-2], 2)
+
+
 def _soft(maps: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean [n, 2] and covariance [n, 2, 2] of the softmax of the maps over their own maximum."""
     n, height, width = maps.shape

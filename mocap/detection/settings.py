@@ -20,6 +20,7 @@ class DetectorName(enum.StrEnum):
     HIGHERHRNET_W32 = "higherhrnet_w32"
     HIGHERHRNET_W48 = "higherhrnet_w48"
     OPENPOSE = "openpose"
+    SMALL = "small"
 
 
 @dataclass(frozen=True)
