@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,7 @@ from calibration.footage import Clip, Footage
 from calibration.frame_selection import select_poses
 from calibration.mismatch import explain_nothing_seen
 from calibration.observations import TargetObservations
+from calibration.probe import cameras_without_board
 from calibration.targets import BoardDefinition
 
 Ints = NDArray[np.int64]
@@ -26,6 +29,11 @@ _FEWEST_CORNERS = 4
 _OUT_OF_SHAPE = 0.25
 # Poses seen by one camera only are apart in time, so that no motion is read into them.
 _GAP_S = 1000.0
+# Few images are all searched thoroughly, of many enough show the board plainly.
+_SEARCHED_THOROUGHLY = 60
+
+# Called with (camera, images searched, images to search), from several threads.
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -94,8 +102,29 @@ class _Seen:
     view: View
 
 
-def collect(footage: Footage, board: BoardDefinition, settings: CollectSettings | None = None) -> Collected:
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """The search of one clip."""
+
+    clip: Clip
+    shared: bool
+    wanted: Ints
+    threads: int
+    said: Callable[[int], None]
+
+
+def collect(
+    footage: Footage, board: BoardDefinition, settings: CollectSettings | None = None, progress: Progress | None = None
+) -> Collected:
     """Find the board in footage and choose the poses to calibrate from.
+
+    Parameters
+    ----------
+    footage : Footage
+    board : BoardDefinition
+    settings : CollectSettings
+    progress : callable
+        Told of each camera how many images were searched, of how many.
 
     Raises
     ------
@@ -105,28 +134,62 @@ def collect(footage: Footage, board: BoardDefinition, settings: CollectSettings 
     """
     settings = settings or CollectSettings()
     cameras = footage.cameras
-    jobs = [(c, True, _wanted(footage, c, settings.max_frames)) for c in footage.shared]
-    jobs += [(c, False, _evenly(np.arange(c.n_frames), settings.max_frames)) for c in footage.alone]
-    threads = settings.threads or os.cpu_count() or 1
-    side_by_side = min(threads, len(jobs))
-
-    def work(job: tuple[Clip, bool, Ints]) -> list[_Seen]:
-        clip, shared, wanted = job
-        return _search(
-            footage, board, clip, cameras.index(clip.camera), shared, wanted, max(1, threads // side_by_side)
-        )
-
-    with ThreadPoolExecutor(side_by_side) as pool:
-        found = [s for part in pool.map(work, jobs) for s in part]
+    clips = [(c, True, _wanted(footage, c, settings.max_frames)) for c in footage.shared]
+    clips += [(c, False, _evenly(np.arange(c.n_frames), settings.max_frames)) for c in footage.alone]
     looked_at = np.zeros(len(cameras), np.int64)
-    for clip, _, wanted in jobs:
+    for clip, _, wanted in clips:
         looked_at[cameras.index(clip.camera)] += len(wanted)
-    seen = np.bincount([s.camera for s in found], minlength=len(cameras)).astype(np.int64)
-    for c, camera in enumerate(cameras):
-        if seen[c] == 0:
-            clips = [clip for clip in (*footage.shared, *footage.alone) if clip.camera == camera]
-            raise explain_nothing_seen(clips[0], board, looked_at[c])
-    return _assemble(footage, board, found, settings.max_poses, looked_at, seen)
+    threads = settings.threads or os.cpu_count() or 1
+    # Where a glimpse saw no board may be none at all: those cameras first, so that a vain search is over soon.
+    doubtful = cameras_without_board(footage, board, dict(zip(cameras, looked_at.tolist(), strict=True)), threads)
+    if progress is not None:
+        for camera, n in zip(cameras, looked_at.tolist(), strict=True):
+            progress(camera, 0, n)
+    found: list[_Seen] = []
+    for first in (True, False):
+        chosen = [c for c in clips if (c[0].camera in doubtful) is first]
+        found += _search_all(footage, board, chosen, threads, _counters(clips, looked_at, cameras, progress))
+        seen = np.bincount([s.camera for s in found], minlength=len(cameras)).astype(np.int64)
+        for clip, _, _ in chosen:
+            c = cameras.index(clip.camera)
+            if seen[c] == 0:
+                raise explain_nothing_seen(clip, board, looked_at[c])
+    return _assemble(footage, board, _in_order(found), settings.max_poses, looked_at, seen)
+
+
+def _counters(
+    clips: list[tuple[Clip, bool, Ints]], looked_at: Ints, cameras: tuple[str, ...], progress: Progress | None
+) -> dict[Path, Callable[[int], None]]:
+    """For each clip what to call with the number of its images that were searched."""
+
+    def counter(camera: str, before: int, total: int) -> Callable[[int], None]:
+        return lambda n: progress(camera, before + n, total) if progress is not None else None
+
+    out: dict[Path, Callable[[int], None]] = {}
+    before = dict.fromkeys(cameras, 0)
+    for clip, _, wanted in clips:
+        out[clip.path] = counter(clip.camera, before[clip.camera], int(looked_at[cameras.index(clip.camera)]))
+        before[clip.camera] += len(wanted)
+    return out
+
+
+def _search_all(
+    footage: Footage, board: BoardDefinition, clips: list[tuple[Clip, bool, Ints]], threads: int,
+    counters: dict[Path, Callable[[int], None]],
+) -> list[_Seen]:  # fmt: skip
+    """The views of all clips, several searched side by side."""
+    if not clips:
+        return []
+    side_by_side = min(threads, len(clips))
+    each = max(1, threads // side_by_side)
+    jobs = [_Job(clip, shared, wanted, each, counters[clip.path]) for clip, shared, wanted in clips]
+    with ThreadPoolExecutor(side_by_side) as pool:
+        return [s for part in pool.map(lambda job: _search(footage, board, job), jobs) for s in part]
+
+
+def _in_order(found: list[_Seen]) -> list[_Seen]:
+    """By clip as the footage has them, whichever was searched first."""
+    return sorted(found, key=lambda s: (not s.shared, s.camera))
 
 
 def _evenly(frames: Ints, most: int) -> Ints:
@@ -142,19 +205,21 @@ def _wanted(footage: Footage, clip: Clip, most: int) -> Ints:
     return np.flatnonzero(np.isin(footage.instants[clip.camera], chosen)).astype(np.int64)
 
 
-def _search(
-    footage: Footage, board: BoardDefinition, clip: Clip, camera: int, shared: bool, wanted: Ints, threads: int
-) -> list[_Seen]:
+def _search(footage: Footage, board: BoardDefinition, job: _Job) -> list[_Seen]:
     found = []
-    for position, view in zip(wanted, detect_all(board, clip.frames(wanted), threads), strict=True):
+    clip, camera = job.clip, footage.cameras.index(job.clip.camera)
+    thorough = len(job.wanted) <= _SEARCHED_THOROUGHLY
+    views = detect_all(board, clip.frames(job.wanted), job.threads, thorough=thorough)
+    for n, (position, view) in enumerate(zip(job.wanted, views, strict=True), start=1):
+        job.said(n)
         if len(view) < _FEWEST_CORNERS:
             continue
-        if shared:
+        if job.shared:
             instant = int(footage.instants[clip.camera][position])
             seconds = float(footage.frame_times[clip.camera][position])
         else:
             instant, seconds = int(clip.numbers[position] if clip.numbers else position), float("nan")
-        found.append(_Seen(camera, instant, seconds, shared, view))
+        found.append(_Seen(camera, instant, seconds, job.shared, view))
     return found
 
 

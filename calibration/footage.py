@@ -8,10 +8,9 @@ second for all cameras together. Other files are ignored.
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
+from calibration.footage_times import OFFSETS, TIMESTAMPS, frame_times, last_number
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mts", ".webm", ".mpg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-TIMESTAMPS, OFFSETS = "timestamps.csv", "offsets.toml"
+# A jump in a video decodes from the key frame before: rather go through where the next frame wanted is this near.
+_WORTH_A_JUMP = 60
 # Words of file names that say what the footage is for, not whose it is: int_cam01_img is camera cam01.
 _NO_NAMES = {"int", "ext", "img", "imgs", "image", "images", "intrinsic", "intrinsics", "extrinsic", "extrinsics",
              "calib", "calibration", "video", "frames"}  # fmt: skip
@@ -78,6 +79,25 @@ class Clip:
                     hint="film intrinsics and extrinsics in the same video mode; take other images out",
                 )  # fmt: skip
             yield image
+
+    def glimpses(self, wanted: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Frames near the positions `wanted`: long videos are jumped through, which may miss by a few.
+
+        What cannot be decoded is left out: `frames` will complain.
+        """
+        if self.images or self.n_frames < _WORTH_A_JUMP * len(wanted):
+            with contextlib.suppress(CalibrationError):
+                yield from self.frames(wanted)
+            return
+        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        try:
+            for position in wanted:
+                capture.set(cv2.CAP_PROP_POS_FRAMES, float(position))
+                ok, image = capture.read()
+                if ok:
+                    yield np.asarray(image, np.uint8)
+        finally:
+            capture.release()
 
     def _file(self, position: int) -> Path:
         return self.images[position] if self.images else self.path
@@ -182,7 +202,7 @@ def open_footage(folder: Path, *, intrinsics_only: bool = False) -> Footage:
     if shared:
         alone = tuple(_renamed(c, [s.camera for s in shared]) for c in alone)
     _check_sizes((*shared, *alone))
-    times, instants, timing = _timing(shared_in or folder, shared)
+    times, instants, timing = frame_times(shared_in or folder, shared)
     return Footage(folder, shared, alone, times, instants, timing)
 
 
@@ -308,84 +328,6 @@ def _check_sizes(clips: tuple[Clip, ...]) -> None:
                 found=f"{clip.size[0]}x{clip.size[1]}", where=str(clip.path),
                 hint="film intrinsics and extrinsics in the same video mode",
             )  # fmt: skip
-
-
-def _timing(
-    folder: Path, clips: tuple[Clip, ...]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]], str]:
-    """Per camera: time and instant of each frame, and where they come from."""
-    if clips and (folder / TIMESTAMPS).is_file():
-        return (*_read_timestamps(folder / TIMESTAMPS, clips), f"{TIMESTAMPS}")
-    numbers = {c.camera: np.array(c.numbers or range(c.n_frames), dtype=np.int64) for c in clips}
-    offsets = {c.camera: 0.0 for c in clips}
-    timing = "equal frame numbers are equal times"
-    if clips and (folder / OFFSETS).is_file():
-        offsets |= _read_offsets(folder / OFFSETS, clips)
-        timing = f"{OFFSETS}"
-    rate = next((c.fps for c in clips if c.fps > 0), 1.0)
-    shifts = {c.camera: round(offsets[c.camera] * rate) for c in clips}
-    # An instant is a frame number on the common clock; what is left below a frame stays in the times.
-    instants = {name: n + shifts[name] for name, n in numbers.items()}
-    times = {name: n / rate + offsets[name] for name, n in numbers.items()}
-    lowest = min((int(i.min()) for i in instants.values() if len(i)), default=0)
-    instants = {name: i - min(lowest, 0) for name, i in instants.items()}
-    return times, instants, timing
-
-
-def _read_offsets(path: Path, clips: tuple[Clip, ...]) -> dict[str, float]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("offsets_s")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CalibrationError("the time offsets are not valid TOML", found=str(error), where=str(path)) from error
-    names = {c.camera for c in clips}
-    if not isinstance(table, dict) or set(table) - names or not all(isinstance(v, int | float) for v in table.values()):
-        raise CalibrationError(
-            "the time offsets do not fit", expected=f"[offsets_s] with seconds for {', '.join(sorted(names))}",
-            found=str(table), where=str(path),
-        )  # fmt: skip
-    return {k: float(v) for k, v in table.items()}
-
-
-def _read_timestamps(
-    path: Path, clips: tuple[Clip, ...]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]]]:
-    """Caliscope's table: sync_index, cam_id, frame_index, frame_time (s), one row per frame."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    wanted = ("sync_index", "cam_id", "frame_index", "frame_time")
-    if not rows or any(rows[0].get(w) is None for w in wanted):
-        raise CalibrationError("the time stamps are not understood", expected=f"columns {', '.join(wanted)}",
-                               found=", ".join(rows[0]) if rows else "no rows", where=str(path))  # fmt: skip
-    try:
-        table = [
-            (int(r["sync_index"]), r["cam_id"].strip(), int(r["frame_index"]), float(r["frame_time"])) for r in rows
-        ]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CalibrationError("a time stamp is no number", found=str(error), where=str(path)) from error
-    times, instants = {}, {}
-    for clip in clips:
-        number = last_number(clip.camera)
-        mine = [r for r in table if r[1] == clip.camera or (r[1].isdigit() and int(r[1]) == number)]
-        if not mine:
-            raise CalibrationError(
-                f"no time stamps of camera {clip.camera}", where=str(path), expected=f"rows with cam_id {clip.camera}",
-                found=f"cam_id {', '.join(sorted({r[1] for r in table}))}", hint="add them, or remove the file",
-            )  # fmt: skip
-        base = min(r[2] for r in mine)
-        # Recorders number frames from the start of the recording or of the program.
-        shift = base if base > 0 and max(r[2] for r in mine) >= clip.n_frames else 0
-        when, which = np.full(clip.n_frames, np.nan), np.full(clip.n_frames, -1, np.int64)
-        for sync, _, frame, seconds in mine:
-            if 0 <= frame - shift < clip.n_frames and np.isfinite(seconds):
-                when[frame - shift], which[frame - shift] = seconds, sync
-        times[clip.camera], instants[clip.camera] = when, which
-    return times, instants
-
-
-def last_number(name: str) -> int | None:
-    """The last number in a name, by which cameras are paired where names differ."""
-    digits = re.findall(r"\d+", name)
-    return int(digits[-1]) if digits else None
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:

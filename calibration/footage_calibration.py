@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from calibration.advice import advise
 from calibration.camera import CAMERA_PARAMETERS, Camera, CameraRig
-from calibration.collect import Collected, CollectSettings, collect
+from calibration.collect import Collected, CollectSettings, Progress, collect
 from calibration.errors import CalibrationError
-from calibration.footage import last_number, open_footage
+from calibration.footage import Footage, open_footage
+from calibration.footage_times import last_number
 from calibration.frame_selection import select_poses
 from calibration.joint import calibrate_cameras
 from calibration.observations import TargetObservations
@@ -77,7 +78,11 @@ class CalibratedFootage:
 
 
 def calibrate_footage(
-    folder: Path, board: BoardDefinition, settings: FootageSettings | None = None, known: CameraRig | None = None
+    folder: Path,
+    board: BoardDefinition,
+    settings: FootageSettings | None = None,
+    known: CameraRig | None = None,
+    progress: Progress | None = None,
 ) -> CalibratedFootage:
     """Calibrate the cameras that filmed a board (or tracked a wand).
 
@@ -89,6 +94,8 @@ def calibrate_footage(
     settings : FootageSettings
     known : CameraRig
         Intrinsics known beforehand, a weak prior; cameras are paired by name, else by number.
+    progress : callable
+        Told of each camera how many images were searched, of how many.
 
     Raises
     ------
@@ -96,7 +103,7 @@ def calibrate_footage(
         Footage or board that does not do; names camera and file.
     """
     settings = settings or FootageSettings()
-    collected, alone = _observe(folder, board, settings)
+    collected, alone = _observe(folder, board, settings, progress)
     started = time.perf_counter()
     priors = pair_known(collected.observations.cameras, known)
     try:
@@ -111,12 +118,15 @@ def calibrate_footage(
         ) from error
 
 
-def _observe(folder: Path, board: BoardDefinition, settings: FootageSettings) -> tuple[Collected, bool]:
+def _observe(
+    folder: Path, board: BoardDefinition, settings: FootageSettings, progress: Progress | None
+) -> tuple[Collected, bool]:
     """Observations, and whether each camera is to be calibrated alone."""
     if board.kind is not TargetKind.WAND:
         footage = open_footage(folder, intrinsics_only=settings.intrinsics_only)
         logger.info("%s: %d cameras, %s", folder, len(footage.cameras), footage.timing)
-        return collect(footage, board, settings.collect), not footage.shared or len(footage.cameras) == 1
+        _require_cameras(footage)
+        return collect(footage, board, settings.collect, progress), not footage.shared
     observations, frames = read_tracks(find_tracks(folder), board)
     looked = np.full(len(observations.cameras), len(frames))
     seen = np.array([len(np.unique(observations.pose[observations.camera == c])) for c in range(len(looked))])
@@ -125,6 +135,16 @@ def _observe(folder: Path, board: BoardDefinition, settings: FootageSettings) ->
     observations = observations.select(keep[observations.pose])
     timing = "equal frame numbers are equal times"
     return Collected(observations, frames, shared, looked, seen, timing), False
+
+
+def _require_cameras(footage: Footage) -> None:
+    """Raise CalibrationError where places are wanted and there is one camera only."""
+    if footage.shared and len(footage.cameras) == 1:
+        raise CalibrationError(
+            "one camera alone has no place among others", expected="footage of two or more cameras",
+            found=f"{footage.cameras[0]} ({footage.shared[0].path.name}) only", where=str(footage.folder),
+            hint="one video or one folder of images per camera; --intrinsics-only for the lens alone",
+        )  # fmt: skip
 
 
 def pair_known(names: tuple[str, ...], known: CameraRig | None) -> dict[str, Camera]:

@@ -83,7 +83,7 @@ def calibrate_cameras(
     problem, result = _choose_lens(problem, result, settings)
     result = adjust(problem, result.state)
     _require_focal_lengths(observations, problem, result)
-    return _solution(observations, views, problem, result, timing)
+    return _solution(observations, views, _all_uncertain(problem, result, settings), result, timing)
 
 
 def _require_focal_lengths(o: TargetObservations, problem: Problem, result: Adjusted) -> None:
@@ -165,6 +165,19 @@ def _choose_lens(problem: Problem, result: Adjusted, settings: CalibrationSettin
         free[c, 4:INTRINSICS] = keep
         intrinsics[c, 4:] = np.where(keep, intrinsics[c, 4:], problem.prior_mean[c, 4:])
     return replace(problem, free=free), replace(fitted, state=replace(fitted.state, intrinsics=intrinsics))
+
+
+def _all_uncertain(problem: Problem, result: Adjusted, settings: CalibrationSettings) -> Problem:
+    """The problem whose covariance is stated: coefficients that were left at what was believed are not known exactly.
+
+    Taking them as known would make the others' ellipsoids too small for lenses that do have them.
+    """
+    if settings.distortion is not Distortion.AUTO:
+        return problem
+    free = problem.free.copy()
+    for c, fisheye in enumerate(result.state.fisheye):
+        free[c, 4:INTRINSICS] = coefficients(Distortion.AUTO, bool(fisheye))
+    return replace(problem, free=free)
 
 
 def _solution(

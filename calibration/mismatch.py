@@ -20,18 +20,35 @@ _CHESSBOARD_FRAMES = 4
 _MOST_INNER = 12
 
 
-def explain_nothing_seen(clip: Clip, board: BoardDefinition, looked_at: int) -> CalibrationError:
-    """The error for a camera that never shows the board, saying what it shows instead where that can be told."""
+def explain_nothing_seen(
+    clip: Clip, board: BoardDefinition, looked_at: int, *, every_camera: bool = False
+) -> CalibrationError:
+    """The error for footage that never shows the board, saying what it shows instead where that can be told.
+
+    Parameters
+    ----------
+    clip : Clip
+        Of the camera that is named.
+    board : BoardDefinition
+    looked_at : int
+        Images searched.
+    every_camera : bool
+        Whether no other camera shows the board either.
+    """
     wanted = np.unique(np.linspace(0, clip.n_frames - 1, min(_FRAMES, clip.n_frames)).round().astype(np.int64))
-    images = [to_grey(image) for image in clip.frames(wanted)]
+    images = [to_grey(image) for image in clip.glimpses(wanted)]
     found, hint = _other_board(images, board)
+    searched = f"no board in {looked_at} images" + (" of each camera, spread over the recording" * every_camera)
     return CalibrationError(
-        f"camera {clip.camera} never shows the board",
+        "no camera shows the board" if every_camera else f"camera {clip.camera} never shows the board",
         expected=str(board),
-        found=found or f"no board in {looked_at} images",
+        found=f"{found} ({clip.camera})" if found and every_camera else found or searched,
         where=str(clip.path),
-        hint=hint or "film the board large, sharp and well lit in this camera, or take the camera out",
-    )
+        hint=hint or (
+            "is it the right folder, and does board.toml describe the board that was filmed?" if every_camera
+            else "film the board large, sharp and well lit in this camera, or take the camera out"
+        ),
+    )  # fmt: skip
 
 
 def _other_board(images: list[Grey], board: BoardDefinition) -> tuple[str, str]:

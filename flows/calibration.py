@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.config import CalibrateSettings, SessionTable
-from mocap.errors import CalibrationError
+from mocap.errors import CalibrationError, StorageError
 from mocap.storage.atomic import atomic_path
 
 if TYPE_CHECKING:
     from calibration.camera import CameraRig
+    from calibration.collect import Progress
     from calibration.footage_calibration import CalibratedFootage, FootageSettings
     from flows.session import Session
 
@@ -27,7 +28,7 @@ class CalibrationJob:
     folder : Path
     board : Path
     output : Path
-        Rig TOML to write.
+        Rig TOML to write; one that is there is kept as OUTPUT.bak.
     intrinsics : Path or None
         A calibration whose intrinsics are a weak prior.
     plots : Path or None
@@ -52,26 +53,28 @@ class CalibrationJob:
     max_frames: int = 900
 
 
-def run_calibration(job: CalibrationJob) -> CalibratedFootage:
+def run_calibration(job: CalibrationJob, progress: Progress | None = None) -> CalibratedFootage:
     """Calibrate, and write rig and pictures.
+
+    Parameters
+    ----------
+    job : CalibrationJob
+    progress : callable
+        Told of each camera how many images were searched, of how many.
 
     Raises
     ------
     CalibrationError
         Footage, board or intrinsics that do not do; nothing is written then.
     StorageError
-        The results cannot be written.
+        The results cannot be written, or would replace something that is no calibration.
     """
     from calibration.collect import CollectSettings
     from calibration.footage_calibration import FootageSettings, calibrate_footage
     from calibration.formats import read_rig, write_rig_toml
     from calibration.targets import read_board
 
-    if job.output.suffix.lower() != ".toml":
-        raise CalibrationError(
-            "a rig file is TOML", expected="--output RIG.toml", found=job.output.name,
-            hint="other formats: mocap convert-calibration RIG.toml OUT --to FORMAT",
-        )  # fmt: skip
+    check_output(job)
     board = read_board(job.board)
     settings = FootageSettings(
         floor_frame=job.floor_frame,
@@ -79,13 +82,14 @@ def run_calibration(job: CalibrationJob) -> CalibratedFootage:
         collect=CollectSettings(max_frames=job.max_frames),
     )
     known = read_rig(job.intrinsics) if job.intrinsics else None
-    result = calibrate_footage(job.folder, board, settings, known)
+    result = calibrate_footage(job.folder, board, settings, known, progress)
     if job.world_points is not None:
         from calibration.scene_points import place_in_scene
 
         result = place_in_scene(result, job.world_points)
     with atomic_path(job.output) as temporary:
         write_rig_toml(result.rig, temporary)
+        keep_earlier(job.output, temporary)
     if job.plots is not None:
         from calibration.plots import draw_calibration
         from mocap.storage.atomic import write_bytes
@@ -93,6 +97,59 @@ def run_calibration(job: CalibrationJob) -> CalibratedFootage:
         for name, picture in draw_calibration(result).items():
             write_bytes(job.plots / name, picture)
     return result
+
+
+def check_output(job: CalibrationJob) -> None:
+    """Refuse, before hours of work, to write what is not asked for.
+
+    Raises
+    ------
+    CalibrationError
+        The output is not named as TOML, or is one of the inputs.
+    StorageError
+        There is a file of that name that is no calibration.
+    """
+    if job.output.suffix.lower() != ".toml":
+        raise CalibrationError(
+            "a rig file is TOML", expected="--output RIG.toml", found=job.output.name,
+            hint="other formats: mocap convert-calibration RIG.toml OUT --to FORMAT",
+        )  # fmt: skip
+    if not job.output.exists():
+        return
+    inputs = {"--board": job.board, "--world-points": job.world_points, "--intrinsics": job.intrinsics}
+    for option, path in inputs.items():
+        if path is not None and path.exists() and path.samefile(job.output):
+            raise CalibrationError(
+                "the output would replace an input", expected="another --output", found=f"the file given as {option}",
+                where=str(job.output),
+            )  # fmt: skip
+    if job.output.is_file() and not _is_rig(job.output):
+        raise StorageError(
+            "this file is no calibration; it is left as it is", where=str(job.output), hint="take another --output"
+        )
+
+
+def _is_rig(path: Path) -> bool:
+    """Whether a file is an earlier calibration (or empty), which a new one may replace."""
+    import tomllib
+
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return False
+    return not tables or any(isinstance(t, dict) and "matrix" in t for t in tables.values())
+
+
+def backup_of(output: Path) -> Path:
+    """Where the calibration that a new one replaces is kept."""
+    return output.with_name(output.name + ".bak")
+
+
+def keep_earlier(output: Path, new: Path) -> None:
+    """Keep the earlier calibration under its backup's name where the new one differs."""
+    if output.is_file() and output.read_bytes() not in (b"", new.read_bytes()):
+        with atomic_path(backup_of(output)) as temporary:
+            temporary.write_bytes(output.read_bytes())
 
 
 def board_of(session: Session) -> Path | None:
@@ -127,7 +184,8 @@ def session_inputs(session: Session) -> dict[str, Path]:
 
 def footage_files(folder: Path) -> list[Path]:
     """The files of a folder of footage that a calibration reads, sorted; nothing is opened."""
-    from calibration.footage import IMAGE_SUFFIXES, OFFSETS, TIMESTAMPS, VIDEO_SUFFIXES
+    from calibration.footage import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+    from calibration.footage_times import OFFSETS, TIMESTAMPS
 
     kinds = {*IMAGE_SUFFIXES, *VIDEO_SUFFIXES, ".npz"}
     return sorted(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from calibration.collect import Progress
 
 
 def register(app: typer.Typer) -> None:
@@ -31,15 +36,47 @@ def calibrate(
     max_frames: Annotated[int, typer.Option(min=1, help="Frames searched per camera, evenly spread.")] = 900,
     as_json: Annotated[bool, typer.Option("--json", help="Print the quality report as JSON.")] = False,
 ) -> None:
-    """Calibrate cameras from footage of a board or wand, and say how good the result is."""
-    from flows.calibration import CalibrationJob, run_calibration
+    """Calibrate cameras from footage of a board or wand, and say how good the result is.
+
+    A calibration that is there already under the name of the output is kept as RIG.toml.bak.
+    """
+    from flows.calibration import CalibrationJob, backup_of, run_calibration
 
     job = CalibrationJob(
         footage, board, output, intrinsics, plots, floor_frame, world_points, intrinsics_only, max_frames
     )
-    result = run_calibration(job)
+    replaced = output.is_file() and output.read_bytes()
+    with _bars() as progress:
+        result = run_calibration(job, progress)
+    if replaced and replaced != output.read_bytes():
+        typer.echo(f"note: {output} was there already; it is kept as {backup_of(output).name}", err=True)
     if as_json:
         typer.echo(result.report.to_json())
         return
     typer.echo(result.report.to_text())
     typer.echo(f"{output}: {len(result.rig)} cameras, estimated in {result.seconds:.1f} s")
+
+
+@contextmanager
+def _bars() -> Iterator[Progress]:
+    """Show on stderr how far the search is in each camera, then that the estimation runs."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        rows: dict[str, TaskID] = {}
+        glimpse = bars.add_task("looking for the target", total=None)
+        left: dict[str, int] = {}
+
+        def show(camera: str, done: int, total: int) -> None:
+            if camera not in rows:
+                bars.update(glimpse, visible=False)
+                rows[camera] = bars.add_task(camera, total=total)
+            bars.update(rows[camera], completed=done, total=total)
+            left[camera] = total - done
+            if not any(left.values()):
+                bars.update(glimpse, description="estimating", visible=True)
+
+        yield show
+        bars.update(glimpse, total=1, completed=1)

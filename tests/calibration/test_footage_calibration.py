@@ -131,6 +131,52 @@ def test_a_board_never_seen_is_named(tmp_path):
         collect(open_footage(tmp_path), BOARD)
 
 
+def test_a_vain_search_is_over_soon(tmp_path):
+    """Hundreds of frames without a board: a glimpse decides, the search is not begun."""
+    _image(tmp_path / "left" / "0.png")
+    for camera in ("left", "right"):
+        for k in range(200):
+            (tmp_path / camera).mkdir(exist_ok=True)
+            if not (tmp_path / camera / f"{k}.png").exists():
+                (tmp_path / camera / f"{k}.png").symlink_to(tmp_path / "left" / "0.png")
+    said: list[tuple[str, int, int]] = []
+    with pytest.raises(CalibrationError, match=r"no camera shows the board") as raised:
+        collect(open_footage(tmp_path), BOARD, progress=lambda *step: said.append(step))
+    assert "60 images of each camera" in str(raised.value)
+    assert said == []
+
+
+def test_progress_is_told_of_every_camera(filmed):
+    said: list[tuple[str, int, int]] = []
+    collect(open_footage(filmed[0]), BOARD, progress=lambda *step: said.append(step))
+    assert [s for s in said if s[1] == 0] == [(f"cam_{c}", 0, N) for c in range(3)]
+    for c in range(3):
+        assert [n for name, n, total in said if name == f"cam_{c}" and total == N] == list(range(N + 1))
+
+
+def test_one_camera_alone_has_no_place(filmed, tmp_path):
+    (tmp_path / "cam_0").symlink_to(filmed[0] / "cam_0")
+    with pytest.raises(CalibrationError, match="one camera alone") as raised:
+        calibrate_footage(tmp_path, BOARD)
+    assert "--intrinsics-only" in str(raised.value)
+    assert not calibrate_footage(tmp_path, BOARD, FootageSettings(intrinsics_only=True)).report.poses
+
+
+def test_offsets_move_frames_to_common_time(tmp_path):
+    for c in (0, 1):
+        for k in range(3):
+            _image(tmp_path / f"cam_{c}" / f"{k}.png")
+    # Images have no rate: one a second. Camera 1 stamps 2.25 s too early.
+    (tmp_path / "offsets.toml").write_text("[offsets_s]\ncam_1 = 2.25\n")
+    footage = open_footage(tmp_path)
+    assert footage.instants["cam_0"].tolist() == [0, 1, 2]
+    assert footage.instants["cam_1"].tolist() == [2, 3, 4]
+    np.testing.assert_allclose(footage.frame_times["cam_1"], [2.25, 3.25, 4.25])
+    (tmp_path / "offsets.toml").write_text("[offsets_s]\ncam_9 = 1\n")
+    with pytest.raises(CalibrationError, match="offsets do not fit"):
+        open_footage(tmp_path)
+
+
 def test_timestamps_pair_frames(tmp_path):
     for c in (0, 1):
         for k in range(3):

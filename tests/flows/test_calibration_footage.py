@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from calibration.formats import read_rig
+from calibration.formats import read_rig, write_rig_toml
 from calibration.projection import Lenses, project
 from flows.cache import Cache
 from flows.cli import app
@@ -19,7 +19,7 @@ from flows.initialise import NewSession, initialise
 from flows.plan import State, make_plan
 from flows.session import Session
 from mocap.devices import DeviceChoice
-from mocap.errors import CalibrationError
+from mocap.errors import CalibrationError, MocapError
 from mocap.storage.hdf5 import read_record
 from mocap.storage.rig_record import RigRecord
 from mocap.synthetic.rig import ring_rig
@@ -71,6 +71,28 @@ def test_a_wrong_board_writes_nothing(wand_footage, tmp_path):
     assert isinstance(done.exception, CalibrationError)
     assert "wand.npz" in str(done.exception)
     assert not (tmp_path / "r.toml").exists()
+
+
+def test_an_earlier_calibration_is_kept_and_other_files_are_left(wand_footage, tmp_path):
+    board, output = wand_footage / "board.toml", tmp_path / "rig.toml"
+    write_rig_toml(ring_rig(2), output)
+    before = output.read_bytes()
+    arguments = ["calibrate", str(wand_footage), "--board", str(board)]
+    done = CliRunner().invoke(app, [*arguments, "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    assert "kept as rig.toml.bak" in done.output
+    assert (tmp_path / "rig.toml.bak").read_bytes() == before
+    again = CliRunner().invoke(app, [*arguments, "--output", str(output)])
+    assert "rig.toml.bak" not in again.output
+    assert (tmp_path / "rig.toml.bak").read_bytes() == before  # the same result replaces nothing
+    other = tmp_path / "session.toml"
+    other.write_text("[session]\nfps = 60\n")
+    for path, said in ((board, "given as --board"), (other, "no calibration")):
+        content = path.read_bytes()
+        done = CliRunner().invoke(app, [*arguments, "--output", str(path)])
+        assert isinstance(done.exception, MocapError)
+        assert said in str(done.exception)
+        assert path.read_bytes() == content
 
 
 def test_a_session_runs_the_stage_and_keeps_the_report(wand_footage, tmp_path):
