@@ -50,6 +50,10 @@ class Results:
         """The records of all units of a stage; raises like `read`."""
         return [read_record(self._cache.path(stage, r.key), kind) for r in self._current(stage)]
 
+    def path(self, stage: Stage) -> Path:
+        """The verified artifact of a stage that has one unit, to read in parts; raises like `read`."""
+        return self._cache.path(stage, self._current(stage)[0].key)
+
     def provenance(self, stage: Stage) -> str:
         """What the result of a stage that has one unit was made from, as JSON text; raises like `read`."""
         return to_text(session_chain(self._cache, self._current(stage)[0]))

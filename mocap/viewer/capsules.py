@@ -7,7 +7,7 @@ dashed bones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ _DASHES = 4
 # By source: missing, triangulated, lifted, interpolated.
 _BALL = np.array([0.0, 1.0, 0.62, 1.05])
 _THIN = 0.4
+_COMPARED = 0.28
 # Ends of the scale of certainty, metres (one standard deviation along the worst axis).
 CERTAIN_M, UNCERTAIN_M = 0.003, 0.1
 # Cividis (Nunez, Anderton & Renslow 2018), from uncertain to certain: its brightness rises all along, so that it
@@ -85,12 +86,23 @@ class People:
 
     def __init__(self, person_ids: NDArray[np.int64], joint_names: tuple[str, ...], settings: ViewSettings) -> None:
         self.bones = bones_of(joint_names)
-        self.person_ids = person_ids
+        self.person_ids, self.n_joints = person_ids, len(joint_names)
         self._tones = person_tones(person_ids, joint_names)
         self._sizes = settings.joint_radius_m * joint_sizes(joint_names)
+        self._by_certainty = settings.colour is Colouring.CERTAINTY
         sizes = joint_sizes(joint_names)[self.bones]
         self._widths = settings.bone_radius_m * np.sqrt(sizes.min(-1))
-        self._settings = settings
+
+    @staticmethod
+    def compared(person_ids: NDArray[np.int64], joint_names: tuple[str, ...], settings: ViewSettings) -> People:
+        """People of a second result: dark grey and slender, so that the first shows round them."""
+        slender = replace(
+            settings, joint_radius_m=0.6 * settings.joint_radius_m, bone_radius_m=0.5 * settings.bone_radius_m,
+            colour=Colouring.PERSON,
+        )  # fmt: skip
+        people = People(person_ids, joint_names, slender)
+        people._tones = np.full_like(people._tones, _COMPARED)
+        return people
 
     def balls(self, result: Trajectories3D, t: int) -> Capsules:
         """One ball per person and joint [P*J] at row `t`; of radius 0 and at the origin where missing."""
@@ -125,9 +137,7 @@ class People:
 
     def colours(self, result: Trajectories3D, t: int) -> Array:
         """Colours [P, J, 3] at row `t`: the person's, or of the scale of certainty."""
-        if self._settings.colour is Colouring.PERSON:
-            return self._tones
-        return certainty_colours(standard_deviation(result, t))
+        return certainty_colours(standard_deviation(result, t)) if self._by_certainty else self._tones
 
 
 def standard_deviation(result: Trajectories3D, t: int) -> Array:

@@ -46,7 +46,7 @@ def ink_of(person_id: int) -> tuple[int, int, int]:
 
 
 def label(image: Image, trajectories: Trajectories3D, t: int, camera: Camera,
-          settings: ViewSettings | None = None) -> None:  # fmt: skip
+          settings: ViewSettings | None = None, compared: bool = False) -> None:  # fmt: skip
     """Write frame number, time, person ids and the key on a picture taken by `camera`, in place."""
     scale = max(0.35, image.shape[0] / 1150)
     step = round(44 * scale)
@@ -58,7 +58,7 @@ def label(image: Image, trajectories: Trajectories3D, t: int, camera: Camera,
     by_person = settings is None or settings.colour is Colouring.PERSON
     colours = "left side bright, right side dark" if by_person else _CERTAINTY
     height = image.shape[0]
-    for row, text in enumerate(reversed((*shown, colours))):
+    for row, text in enumerate(reversed((*shown, colours, *(["grey: the result compared with"] if compared else [])))):
         write(image, text, (step // 2, height - step // 2 - row * round(0.8 * step)), 0.8 * scale)
 
 

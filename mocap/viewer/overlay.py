@@ -14,9 +14,10 @@ from calibration.projection import Lenses, project
 from mocap.errors import DataError
 from mocap.types import Keypoints2D, Source, Trajectories3D
 from mocap.video import probe, read_frames
+from mocap.viewer.clip import Clip, as_clip
 from mocap.viewer.encode import write_h264
 from mocap.viewer.labels import ink_of, write
-from mocap.viewer.scene import known_skeleton
+from mocap.viewer.scene import bones_of
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -58,7 +59,8 @@ def overlay_keypoints(
     pixels = keypoints.keypoints[v].astype(np.float64)
     strength = np.clip(keypoints.confidence[v].astype(np.float64), 0.0, 1.0)
     people = np.arange(pixels.shape[1])
-    return _draw(video, output, pixels, strength, keypoints.frames, keypoints.joint_names, people, progress)
+    frames = keypoints.frames, keypoints.frames
+    return _draw(video, output, lambda t: (pixels[t], strength[t]), frames, keypoints.joint_names, people, progress)
 
 
 def overlay_trajectories(
@@ -70,23 +72,35 @@ def overlay_trajectories(
     Joints that are not triangulated are drawn thin. For the parameters and errors see
     `overlay_keypoints`; returns the number of frames written.
     """
+    return overlay_clip(video, as_clip(trajectories), camera, output, trajectories.frames, progress)
+
+
+def overlay_clip(
+    video: Path, clip: Clip, camera: Camera, output: Path, video_frames: NDArray[np.int64],
+    progress: Callable[[int, int], None] | None = None,
+) -> int:  # fmt: skip
+    """As `overlay_trajectories`, of a result of any length; `video_frames` [T] says where in the video its rows are."""
     lenses = Lenses.of(CameraRig((camera,)))
-    pixels = project(lenses, trajectories.positions.astype(np.float64))[0]
-    strength = np.where(trajectories.source == Source.TRIANGULATED, 1.0, 0.3)
-    return _draw(video, output, pixels, strength, trajectories.frames, trajectories.joint_names,
-                 trajectories.person_ids, progress)  # fmt: skip
+
+    def at(t: int) -> tuple[Array, Array]:
+        moment = clip.at(t)
+        pixels = project(lenses, moment.part.positions[moment.row].astype(np.float64))[0]
+        return pixels, np.where(moment.part.source[moment.row] == Source.TRIANGULATED, 1.0, 0.3)
+
+    return _draw(video, output, at, (clip.frames, video_frames), clip.joint_names, clip.person_ids, progress)
 
 
 def _draw(
-    video: Path, output: Path, pixels: Array, strength: Array, frames: NDArray[np.int64],
-    joint_names: tuple[str, ...], people: NDArray[np.int64], progress: Callable[[int, int], None] | None,
+    video: Path, output: Path, at: Callable[[int], tuple[Array, Array]],
+    frames: tuple[NDArray[np.int64], NDArray[np.int64]], joint_names: tuple[str, ...], people: NDArray[np.int64],
+    progress: Callable[[int, int], None] | None,
 ) -> int:  # fmt: skip
+    """Draw pixels [P, J, 2] and strength [P, J] of each row; `frames`: numbers to write, and where in the video."""
     info = probe(video)
-    skeleton = known_skeleton(joint_names)
-    bones = np.zeros((0, 2), np.int64) if skeleton is None else skeleton.bone_index
-    rows = {int(f): t for t, f in enumerate(frames)}
-    if not rows or min(rows) < 0 or max(rows) >= info.n_frames:
-        found = f"frames {min(rows)} to {max(rows)}" if rows else "no frames"
+    bones = bones_of(joint_names)
+    rows = {int(f): t for t, f in enumerate(frames[1]) if 0 <= f < info.n_frames}
+    if 2 * len(rows) <= len(frames[1]):
+        found = f"frames {int(frames[1].min())} to {int(frames[1].max())}" if len(frames[1]) else "no frames"
         raise DataError(
             "the skeletons do not fit the video", expected=f"frames 0 to {info.n_frames - 1}", found=found,
             where=str(video),
@@ -101,9 +115,10 @@ def _draw(
                 number += 1
                 if t is None:
                     continue
+                pixels, strength = at(t)
                 for p, person in enumerate(people):
-                    draw_person(image, pixels[t, p], strength[t, p], bones, ink_of(int(person)))
-                write(image, f"frame {int(frames[t])}", (12, 32), 0.8)
+                    draw_person(image, pixels[p], strength[p], bones, ink_of(int(person)))
+                write(image, f"frame {int(frames[0][t])}", (12, 32), 0.8)
                 yield image
                 done += 1
                 if progress is not None:

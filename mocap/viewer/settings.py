@@ -23,6 +23,8 @@ class ViewSettings:
     """Of the picture, px; even."""
     height: int = 720
     """Of the picture, px; even."""
+    view: str = ""
+    """Name of the camera through whose eyes the scene is seen; empty: from an orbit."""
     azimuth_deg: float = 0.0
     """From where the picture is taken: 0 is in front of the first person, 90 to that person's left."""
     elevation_deg: float = 14.0

@@ -112,6 +112,17 @@ class Orbit:
         return np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)])
 
 
+def through(camera: Camera, settings: ViewSettings) -> Camera:
+    """A view from where a camera stands that holds all its picture, without its distortion."""
+    w, h = camera.size
+    scale = min(settings.width / w, settings.height / h)
+    # Pixel centres are whole numbers: a picture of w pixels goes from -1/2 to w - 1/2.
+    middle = scale * (camera.K[:2, 2] - (np.array([w, h]) - 1) / 2)
+    cx, cy = middle + (np.array([settings.width, settings.height]) - 1) / 2
+    K = np.array([[scale * camera.K[0, 0], 0.0, cx], [0.0, scale * camera.K[1, 1], cy], [0.0, 0.0, 1.0]])
+    return Camera("view", (settings.width, settings.height), K, np.zeros(5), camera.R, camera.t)
+
+
 def facing(left: Array, right: Array) -> float:
     """Mean direction that people face, from their left and right hips (or shoulders) [N, 3].
 

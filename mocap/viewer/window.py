@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,9 @@ from calibration.camera import CameraRig
 from mocap.errors import DependencyError
 from mocap.types import Trajectories3D
 from mocap.viewer._open3d import load_open3d
+from mocap.viewer.exhibit import Exhibit
 from mocap.viewer.lighting import shadow
+from mocap.viewer.player import Player
 from mocap.viewer.render import make_orbit
 from mocap.viewer.scene import SkeletonModel, axes_lines, camera_frustums, floor_tiles
 from mocap.viewer.settings import ViewSettings
@@ -34,57 +35,7 @@ mouse        left turn, wheel zoom, ctrl+left move"""
 _ESCAPE, _RIGHT, _LEFT, _DOWN, _UP, _HOME, _END = 256, 262, 263, 264, 265, 268, 269
 
 
-@dataclass
-class Player:
-    """Which frame is shown: play state apart from any window.
-
-    Attributes
-    ----------
-    n_frames : int
-    fps : float
-    frame : float
-        Row shown, with the share of the next that has passed.
-    playing : bool
-    speed : float
-        1 is real time.
-    """
-
-    n_frames: int
-    fps: float
-    frame: float = 0.0
-    playing: bool = True
-    speed: float = 1.0
-
-    @property
-    def row(self) -> int:
-        """The row to show."""
-        return int(self.frame) % self.n_frames
-
-    def advance(self, seconds: float) -> None:
-        """Time passes; playing starts again at the end."""
-        if self.playing:
-            self.frame = (self.frame + seconds * self.fps * self.speed) % self.n_frames
-
-    def toggle(self) -> None:
-        """Play or pause."""
-        self.playing = not self.playing
-
-    def step(self, rows: int) -> None:
-        """Pause and go some rows on or back, round the ends."""
-        self.playing = False
-        self.frame = float((self.row + rows) % self.n_frames)
-
-    def go(self, row: int) -> None:
-        """Pause and go to a row; -1 is the last."""
-        self.playing = False
-        self.frame = float(row % self.n_frames)
-
-    def faster(self, factor: float) -> None:
-        """Change the speed, within 1/16 to 16."""
-        self.speed = float(np.clip(self.speed * factor, 1 / 16, 16))
-
-
-def show(trajectories: Trajectories3D, rig: CameraRig | None = None, settings: ViewSettings | None = None) -> None:
+def show(exhibit: Exhibit, settings: ViewSettings | None = None) -> None:
     """Open a window on a result and return when it is closed; the keys are in `KEYS`.
 
     Raises
@@ -98,8 +49,8 @@ def show(trajectories: Trajectories3D, rig: CameraRig | None = None, settings: V
     # Without a display Open3D opens a window that nobody sees and that never closes.
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise _no_window()
-    orbit = make_orbit(trajectories, settings)
-    window = _Window(trajectories, rig if settings.show_cameras else None, settings)
+    orbit = make_orbit(exhibit.clip, settings)
+    window = _Window(exhibit.clip.at(0).part, exhibit.rig if settings.show_cameras else None, settings)
     window.run(orbit.camera())
 
 
@@ -197,8 +148,8 @@ class _Window:
             _RIGHT: lambda: player.step(1),
             ord(","): lambda: player.step(-1),
             _LEFT: lambda: player.step(-1),
-            _UP: lambda: player.faster(2.0),
-            _DOWN: lambda: player.faster(0.5),
+            _UP: lambda: player.faster(1),
+            _DOWN: lambda: player.faster(-1),
             _HOME: lambda: player.go(0),
             _END: lambda: player.go(-1),
             ord("R"): lambda: self._look(camera),

@@ -14,12 +14,14 @@ from mocap.synthetic import PERFECT, MotionKind, make_scene, observe, procedural
 from mocap.types import Source, Trajectories3D
 from mocap.video import write_video
 from mocap.viewer import _open3d, window
+from mocap.viewer.clip import MemoryClip
+from mocap.viewer.exhibit import Exhibit
 from mocap.viewer.labels import ink_of
 from mocap.viewer.overlay import overlay_keypoints, overlay_trajectories
+from mocap.viewer.player import Player
 from mocap.viewer.render import make_orbit, middle_frame, render, render_frames
 from mocap.viewer.scene import SkeletonModel, camera_frustums, floor_tiles, known_skeleton, person_colour, trails
 from mocap.viewer.settings import ViewSettings
-from mocap.viewer.window import Player
 
 SMALL = ViewSettings(width=320, height=240)
 
@@ -243,7 +245,7 @@ def test_overlay_draws_the_skeleton_on_the_person(tmp_path):
     with pytest.raises(DataError, match="cam_9"):
         overlay_keypoints(path, seen, "cam_9", tmp_path / "k.mp4")
     with pytest.raises(DataError, match="do not fit"):
-        overlay_keypoints(path, replace(seen, frames=seen.frames + 3), "cam_1", tmp_path / "k.mp4")
+        overlay_keypoints(path, replace(seen, frames=seen.frames + 4), "cam_1", tmp_path / "k.mp4")
 
 
 def _frame(path, number):
@@ -269,12 +271,17 @@ def test_player_plays_steps_and_wraps():
     player.step(1)
     assert player.row == 0
     player.toggle()
-    player.faster(2.0)
+    player.faster(1)
     player.advance(0.1)
     assert player.row == 5
     for _ in range(20):
-        player.faster(2.0)
+        player.faster(1)
     assert player.speed == 16
+    player.loop = False
+    player.advance(1.0)
+    assert (player.row, player.playing) == (9, False)
+    player.toggle()
+    assert (player.row, player.playing) == (0, True)
 
 
 def test_window_without_a_display_is_refused(result, monkeypatch):
@@ -282,7 +289,7 @@ def test_window_without_a_display_is_refused(result, monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(DependencyError, match="--render"):
-        window.show(result)
+        window.show(Exhibit(MemoryClip(result)))
 
 
 def test_missing_open3d_names_the_command(monkeypatch):
