@@ -248,9 +248,9 @@ STAGES: dict[Stage, StageSpec] = {
     Stage.DETECT: StageSpec(3, (), detect_step),
     Stage.SYNCHRONISE: StageSpec(5, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(3, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
-    Stage.TRIANGULATE: StageSpec(2, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
+    Stage.TRIANGULATE: StageSpec(3, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(4, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
-    Stage.FILTER: StageSpec(3, (Stage.LIFT,), filter_step),
+    Stage.FILTER: StageSpec(4, (Stage.LIFT,), filter_step),
     Stage.SOLVE: StageSpec(2, (Stage.FILTER,), solve_step),
 }
 
@@ -322,6 +322,6 @@ def _add_detect(
 
         name, path = "file video", session.videos[parse_detect_unit(unit)[0]]
         settings["fps"] = session.fps
-        detector = session.config.settings.detect.detector.value
-        weights[detector] = digest(detector)
+        chosen = session.config.settings.detect
+        weights |= {network: digest(network) for network in (chosen.detector.value, chosen.finder.value)}
     inputs[name] = session.digests.digest(path)  # by its role: what the file is called changes nothing

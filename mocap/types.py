@@ -107,6 +107,8 @@ class Trajectories3D(_Timed):
     `reprojection_error` is the mean distance over the views used (as Pose2Sim and Anipose count it);
     `consistency` the spread of the points that single view pairs give (metres; NaN with fewer than
     two views); `views_used` a bit mask of the views that count as inliers (bit v = view v).
+    `lasting_share` of the 2D errors' variance lasts from frame to frame, with a correlation that falls to
+    1/e in `lasting_s` seconds (0: errors of different frames are independent).
     """
 
     LABELS: ClassVar[dict[str, str]] = {"joint_names": "J"}
@@ -121,6 +123,8 @@ class Trajectories3D(_Timed):
     frames: NDArray[np.int64] = array("T", "i8")
     joint_names: tuple[str, ...] = ()
     fps: float = 0.0
+    lasting_share: float = 0.0
+    lasting_s: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

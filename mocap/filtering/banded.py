@@ -20,12 +20,13 @@ def add_difference(band: Array, k: int, weight: float, coefficients: Array) -> N
 
 
 @njit(cache=True, error_model="numpy")  # type: ignore[misc]
-def assemble(information: Array, weight: Array, coefficients: Array, band: Array) -> None:
-    """Lower band of A = blockdiag(information) + sum_k weight_k (c c^T at k) x I3.
+def assemble(blocks: Array, weight: Array, coefficients: Array, band: Array) -> None:
+    """Lower band of A = (blocks) + sum_k weight_k (c c^T at k) x I3.
 
     Parameters
     ----------
-    information : float64 [N, 3, 3]
+    blocks : float64 [N, K, 3, 3], K <= d
+        ``blocks[t, k]`` belongs at rows t and columns t - k.
     weight : float64 [N - d]
         Precision of the k-th difference.
     coefficients : float64 [d + 1]
@@ -34,10 +35,14 @@ def assemble(information: Array, weight: Array, coefficients: Array, band: Array
         ``band[i, j]`` is A[i, i - j].
     """
     band[:] = 0
-    for t in range(len(information)):
+    for t in range(len(blocks)):
         for r in range(3):
             for c in range(r + 1):
-                band[3 * t + r, r - c] = information[t, r, c]
+                band[3 * t + r, r - c] = blocks[t, 0, r, c]
+        for k in range(1, min(blocks.shape[1], t + 1)):
+            for r in range(3):
+                for c in range(3):
+                    band[3 * t + r, 3 * k + r - c] = blocks[t, k, r, c]
     for k in range(len(weight)):
         add_difference(band, k, weight[k], coefficients)
 

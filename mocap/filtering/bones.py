@@ -189,32 +189,35 @@ def _total(messages: list[_Message], n: int) -> tuple[Array, Array]:
 
 def _believe(state: State, s: int, messages: list[_Message], x: Array, covariance: Array) -> tuple[Array, Array, Array]:
     """What s itself would say, given some messages: position, covariance, samples they rest on."""
-    from mocap.filtering.map_smoother import solve_series
+    from mocap.filtering.map_smoother import observed, solve_series
 
     x, covariance = x.copy(), covariance.copy()
     information, right = _total(messages, len(x))
-    own = state.information[s] * state.weight[s][:, None, None]
-    information += own
-    right += np.einsum("tij,tj->ti", own, state.y[s])
+    blocks, own = observed(state, s, state.weight[s])
+    blocks[:, 0] += information
+    right += own
     unused = np.empty((2, len(x)))
     solve_series(
-        information, right, state.spans[s], state.dt, state.level[s] * state.activity[s], x, covariance, unused[0],
+        blocks, right, state.spans[s], state.dt, state.level[s] * state.activity[s], x, covariance, unused[0],
         unused[1],
     )  # fmt: skip
     samples = np.ones(len(x))
     half = np.maximum(1, np.round(_LEVERAGE_S / state.dt)).astype(np.int64)
-    _samples_behind(information, covariance, state.spans[s], half, samples)
+    _samples_behind(blocks, covariance, state.spans[s], half, samples)
     return x, covariance, samples
 
 
 @njit(cache=True)  # type: ignore[misc]
-def _samples_behind(information: Array, covariance: Array, spans: Ints, half: Ints, samples: Array) -> None:
+def _samples_behind(blocks: Array, covariance: Array, spans: Ints, half: Ints, samples: Array) -> None:
     """Number of samples [N] an estimate rests on: the inverse of the mean leverage around it."""
     leverage = np.zeros(len(samples))
     for t in range(len(samples)):
         for i in range(3):
             for j in range(3):
-                leverage[t] += information[t, i, j] * covariance[t, i, j] / 3
+                for k in range(min(blocks.shape[1], t + 1)):
+                    # Blocks beside the diagonal count for both of their samples.
+                    twice = 1.0 if k == 0 else 2.0
+                    leverage[t] += twice * blocks[t, k, i, j] * covariance[t, i, j] / 3
     for r in range(len(spans)):
         a, b = spans[r, 0], spans[r, 1]
         for t in range(a, b):

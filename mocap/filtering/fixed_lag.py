@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mocap.errors import DataError
 from mocap.filtering.gaps import Array
 from mocap.filtering.grid import Window, acceleration_square, continuous_parts, cut
+from mocap.filtering.observations import Persistence
 from mocap.filtering.settings import FilterMethod, FilterSettings
 from mocap.filtering.smoother_state import Lesson
 from mocap.filtering.stage import bone_index, learn, prepare, smooth_parts, with_samples
@@ -28,12 +29,16 @@ _FIRST_S, _AGAIN_S = 0.5, 2.0
 
 @dataclass(frozen=True, eq=False)
 class LiveFrame:
-    """A frame's joints: number, positions [P, J, 3] m, covariance [P, J, 3, 3] m2, source [P, J]."""
+    """A frame's joints: number, positions [P, J, 3] m, covariance [P, J, 3, 3] m2, source [P, J].
+
+    `views` [P, J] says which views each was made from, as in `Trajectories3D.views_used`.
+    """
 
     frame: int
     positions: Array
     covariance: Array
     source: NDArray[np.uint8]
+    views: NDArray[np.uint64] | None = None
 
 
 class FixedLagSmoother:
@@ -49,6 +54,9 @@ class FixedLagSmoother:
         end is known in time.
     settings : FilterSettings, optional
         Those of the MAP method count.
+    persistence : Persistence, optional
+        How the samples' errors hang together in time (`mocap.triangulation.estimate.learn_persistence`
+        of a take made with the same cameras and detector); independent unless given.
 
     Notes
     -----
@@ -58,12 +66,14 @@ class FixedLagSmoother:
     """
 
     def __init__(
-        self, joint_names: tuple[str, ...], fps: float, lag_frames: int, settings: FilterSettings | None = None
-    ) -> None:
+        self, joint_names: tuple[str, ...], fps: float, lag_frames: int, settings: FilterSettings | None = None,
+        persistence: Persistence | None = None,
+    ) -> None:  # fmt: skip
         given = settings or FilterSettings()
         self._settings = FilterSettings(method=FilterMethod.MAP, max_gap_s=given.max_gap_s, bones=given.bones,
                                         hampel=given.hampel, hampel_window_s=given.hampel_window_s,
                                         hampel_threshold=given.hampel_threshold)  # fmt: skip
+        self._persistence = persistence or Persistence()
         self._names, self._fps, self._lag = tuple(joint_names), float(fps), lag_frames
         self._bones = bone_index(self._names)
         self._known: deque[LiveFrame] = deque()
@@ -120,12 +130,14 @@ class FixedLagSmoother:
     def _record(self, first: int) -> Trajectories3D:
         frames = list(self._known)[first:]
         source = np.stack([f.source for f in frames])
-        empty = np.full(source.shape, np.nan)
+        empty, unknown = np.full(source.shape, np.nan), np.zeros(source.shape[1:], np.uint64)
+        views = np.stack([unknown if f.views is None else f.views for f in frames])
         return Trajectories3D(
             positions=np.stack([f.positions for f in frames]), covariance=np.stack([f.covariance for f in frames]),
-            source=source, reprojection_error=empty, consistency=empty, views_used=np.zeros(source.shape, np.uint64),
+            source=source, reprojection_error=empty, consistency=empty, views_used=views,
             person_ids=np.arange(source.shape[1]), frames=np.array([f.frame for f in frames]),
-            joint_names=self._names, fps=self._fps,
+            joint_names=self._names, fps=self._fps, lasting_share=self._persistence.share,
+            lasting_s=self._persistence.seconds,
         )  # fmt: skip
 
     def _learn(self, at_last: bool = False) -> None:
@@ -170,11 +182,15 @@ class FixedLagSmoother:
 
 def filter_live(trajectories: Trajectories3D, settings: FilterSettings) -> Trajectories3D:
     """A whole recording as a live system would have given it, `settings.lag_frames` frames behind."""
-    live = FixedLagSmoother(trajectories.joint_names, trajectories.fps, settings.lag_frames, settings)
+    persistence = Persistence(trajectories.lasting_share, trajectories.lasting_s)
+    live = FixedLagSmoother(trajectories.joint_names, trajectories.fps, settings.lag_frames, settings, persistence)
     out: list[LiveFrame] = []
     for t, frame in enumerate(trajectories.frames.tolist()):
         out += live.push(
-            LiveFrame(frame, trajectories.positions[t], trajectories.covariance[t], trajectories.source[t])
+            LiveFrame(
+                frame, trajectories.positions[t], trajectories.covariance[t], trajectories.source[t],
+                trajectories.views_used[t],
+            )
         )  # fmt: skip
     out += live.flush()
     return with_samples(

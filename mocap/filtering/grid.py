@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mocap.filtering.observations import Persistence
 from mocap.timeline import segments
 from mocap.types import Source, Trajectories3D
 
@@ -62,6 +63,10 @@ class Grid:
     covariance : float64 [N, J, 3, 3] m2
         NaN where unknown.
     source : uint8 [N, J]
+    views : uint64 [N, J]
+        Bits of the views each sample was made from.
+    persistence : Persistence
+        How the samples' errors hang together in time.
     """
 
     rows: slice
@@ -70,6 +75,8 @@ class Grid:
     positions: Array
     covariance: Array
     source: NDArray[np.uint8]
+    views: NDArray[np.uint64]
+    persistence: Persistence
 
 
 def continuous_parts(frames: NDArray[np.int64], fps: float, max_gap_s: float) -> list[Part]:
@@ -116,10 +123,13 @@ def cut(trajectories: Trajectories3D, part: Part, window: Window, person: int) -
     positions = np.full((n, joints, 3), np.nan)
     covariance = np.full((n, joints, 3, 3), np.nan)
     source = np.full((n, joints), Source.MISSING, np.uint8)
+    persistence = Persistence(trajectories.lasting_share, trajectories.lasting_s)
+    views = np.zeros((n, joints), np.uint64)
+    views[index] = trajectories.views_used[rows, person]
     positions[index] = trajectories.positions[rows, person]
     covariance[index] = trajectories.covariance[rows, person]
     source[index] = trajectories.source[rows, person]
-    return Grid(rows, index, part.rate, positions, covariance, source)
+    return Grid(rows, index, part.rate, positions, covariance, source, views, persistence)
 
 
 def acceleration_square(trajectories: Trajectories3D, parts: list[Part], person: int, chunk: int) -> Array:

@@ -4,7 +4,8 @@ Model of one joint's trajectory x (an unbroken run of N samples at spacing dt):
 
 - observation: y_t - x_t is normal with the sample's own covariance Sigma_t, or, at a rate learnt
   per joint, an outlier that is thirty times as wide: a sample that contradicts its neighbours loses
-  its weight. The first steps use a Student-t instead, which cannot lock on to outliers;
+  its weight. The first steps use a Student-t instead, which cannot lock on to outliers. Errors that
+  last over several frames are counted as such (`mocap.filtering.observations`);
 - motion: the acceleration is a first-order autoregression (Singer's model, IEEE Trans. Aerospace 6,
   1970) with the correlation time of body movement and a variance that follows the activity of the
   joint and of those it is linked to (`mocap.filtering.motion`);
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from mocap.filtering.banded import add_difference, assemble, cholesky, inverse_band, solve
 from mocap.filtering.gaps import Mask, runs
 from mocap.filtering.motion import first_activity, learn_activity, settle_activity
+from mocap.filtering.observations import Persistence, correlated_equations, roots
 from mocap.filtering.smoother_state import Lesson, Samples, State
 
 Array = NDArray[np.float64]
@@ -139,12 +141,15 @@ def _start(samples: Samples, lesson: Lesson | None = None) -> State:
         for a, b, series in runs(present[rows]):
             for s in series.tolist() if b - a > ORDER else ():
                 spans[s].append((rows.start + a, rows.start + b))
+    overlap = np.ones((N, S, 2)) if samples.overlap is None else samples.overlap
     state = State(
         y=y, information=information, present=np.ascontiguousarray(present.T),
         spans=[np.array(sorted(s), np.int64).reshape(-1, 2) for s in spans], dt=row_dt, parts=parts, x=y.copy(),
         covariance=cov, weight=np.ones((S, N)), square=np.zeros((S, N)), variance=np.zeros((S, N)),
         level=np.ones(S), outlier_rate=np.zeros(S), activity=np.ones((S, N)), freedom=np.full((S, N), np.inf),
         credit=np.ones((S, N)) if samples.credit is None else np.ascontiguousarray(samples.credit.T), told=[None] * S,
+        persistence=samples.persistence, overlap=np.ascontiguousarray(np.swapaxes(overlap, 0, 1)),
+        root=np.empty((S, 0, 3, 3)) if samples.persistence.is_white else roots(information),
     )  # fmt: skip
     noise, half = np.trace(cov, axis1=-2, axis2=-1), _settling_half(row_dt)
     energy = np.zeros(N)
@@ -152,9 +157,16 @@ def _start(samples: Samples, lesson: Lesson | None = None) -> State:
         if len(state.spans[s]):
             known = 0.0 if lesson is None else float(np.nan_to_num(lesson.first[s]))
             state.level[s] = first_activity(
-                y[s], noise[s], state.spans[s], row_dt, half, energy, state.activity[s], known
+                y[s], noise[s], state.spans[s], row_dt, half, energy, state.activity[s], known,
+                _difference_shrink(state.persistence, row_dt[state.spans[s][:, 0]]),
             )  # fmt: skip
     return state
+
+
+def _difference_shrink(persistence: Persistence, dt: Array) -> Array:
+    """Variance of second differences of errors that last over that of independent ones, for spacings [R]."""
+    pairs = np.array([persistence.correlation(float(d)) for d in dt]).reshape(-1, 2)
+    return np.asarray((6 - 8 * pairs[:, 0] + 2 * pairs[:, 1]) / 6)
 
 
 def _settling_half(dt: Array) -> Ints:
@@ -199,20 +211,33 @@ def update(state: State, s: int, information: Array | None = None, right: Array 
 
     `information` [N, 3, 3] and `right` [N, 3] (information times position) come from other series.
     """
-    weighted = state.information[s] * state.weight[s][:, None, None]
-    told = np.einsum("tij,tj->ti", weighted, state.y[s])
+    blocks, told = observed(state, s, state.weight[s])
     if information is not None and right is not None:
-        weighted, told = weighted + information, told + right
+        blocks[:, 0] += information
+        told += right
         state.told[s] = information
     x, covariance = state.x[s], state.covariance[s]
     solve_series(
-        weighted, told, state.spans[s], state.dt, state.level[s] * state.activity[s], x, covariance,
+        blocks, told, state.spans[s], state.dt, state.level[s] * state.activity[s], x, covariance,
         state.square[s], state.variance[s],
     )  # fmt: skip
     rate = float(state.outlier_rate[s])
     outliers, samples = _weigh(state.y[s], x, covariance, state.information[s], state.weight[s], rate)
     if rate > 0:
         state.outlier_rate[s] = min(max((outliers + 1) / (samples + 50), 1e-3), 0.3)
+
+
+def observed(state: State, s: int, weight: Array) -> tuple[Array, Array]:
+    """What the weighted samples of series s say: precision [N, K, 3, 3] (see `assemble`) and right-hand side [N, 3]."""
+    N = len(state.dt)
+    if state.persistence.is_white:
+        blocks = (state.information[s] * weight[:, None, None])[:, None]
+        return blocks, np.einsum("tij,tj->ti", blocks[:, 0], state.y[s])
+    blocks, right = np.zeros((N, 3, 3, 3)), np.zeros((N, 3))
+    for a, b in state.spans[s].tolist():
+        near, far = state.persistence.correlation(float(state.dt[a]))
+        correlated_equations(state.root[s], state.y[s], weight, state.overlap[s], (a, b), near, far, blocks, right)
+    return blocks, right
 
 
 def settle_covariance(state: State) -> None:
@@ -226,9 +251,10 @@ def settle_covariance(state: State) -> None:
     unused = np.empty((3, N)), np.empty((2, N))
     for s, spans in enumerate(state.spans):
         if len(spans) and (state.credit[s] < 1).any():
-            counted = state.information[s] * (state.weight[s] * state.credit[s])[:, None, None]
+            counted, _ = observed(state, s, state.weight[s] * state.credit[s])
             told = state.told[s]
-            counted = counted if told is None else counted + told
+            if told is not None:
+                counted[:, 0] += told
             solve_series(
                 counted, np.zeros((N, 3)), spans, state.dt, state.level[s] * state.activity[s], unused[0].T.copy(),
                 state.covariance[s], unused[1][0], unused[1][1],
@@ -240,15 +266,15 @@ def settle_covariance(state: State) -> None:
 
 @njit(cache=True)  # type: ignore[misc]
 def solve_series(
-    information: Array, right: Array, spans: Ints, dt: Array, noise: Array, x: Array, covariance: Array,
+    blocks: Array, right: Array, spans: Ints, dt: Array, noise: Array, x: Array, covariance: Array,
     square: Array, variance: Array,
 ) -> None:  # fmt: skip
     """Posterior of one series, run by run, into the last four arguments.
 
     Parameters
     ----------
-    information, right : float64 [N, 3, 3], [N, 3]
-        Of the samples: inverse covariance, and that times the position.
+    blocks, right : float64 [N, K, 3, 3], [N, 3]
+        Of the samples: inverse covariance (see `assemble`), and that times the position.
     spans : int [R, 2]
     dt, noise : float64 [N]
         Spacing, and variance of the acceleration per axis, (m/s2)^2.
@@ -265,12 +291,12 @@ def solve_series(
         coefficients, scale = difference_coefficients(dt[a]), difference_scale(dt[a])
         stiffest = 0.0
         for t in range(a, b):
-            stiffest = max(stiffest, information[t, 0, 0] + information[t, 1, 1] + information[t, 2, 2])
+            stiffest = max(stiffest, blocks[t, 0, 0, 0] + blocks[t, 0, 1, 1] + blocks[t, 0, 2, 2])
         weight = np.empty(m - d)
         for k in range(m - d):
             precision = 1.0 / (scale * max(noise[a + k], _LEAST_ACCELERATION2))
             weight[k] = min(precision, _STIFFEST * stiffest)
-        assemble(information[a:b], weight, coefficients, band)
+        assemble(blocks[a:b], weight, coefficients, band)
         # The first acceleration has no past to follow from: it is one of the series' own.
         add_difference(band, 0, weight[0] * scale / dt[a] ** 4, np.array([1.0, -2.0, 1.0]))
         flat = right[a:b].copy().reshape(3 * m)

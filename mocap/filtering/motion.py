@@ -79,11 +79,12 @@ def learn_activity(
 @njit(cache=True)  # type: ignore[misc]
 def first_activity(
     y: Array, noise: Array, spans: NDArray[np.int64], dt: Array, half: NDArray[np.int64], energy: Array,
-    activity: Array, known: float,
+    activity: Array, known: float, shrink: Array,
 ) -> float:  # fmt: skip
     """Level and activity to start from: of the raw differences, less what their noise accounts for.
 
-    `known` is the level where it is not to be learnt, else 0.
+    `known` is the level where it is not to be learnt, else 0; `shrink` [R] what lasting errors leave of the
+    variance that second differences of independent ones would have.
 
     The start has to follow the data wherever several samples in a row move: from a start that is too
     smooth a sudden movement after a long rest would be taken for outliers and never found again.
@@ -97,7 +98,7 @@ def first_activity(
         for k in range(start, stop):
             square, expected = 0.0, 0.0
             for a in range(d + 1):
-                expected += coefficients[a] ** 2 * noise[k + a]
+                expected += coefficients[a] ** 2 * noise[k + a] * shrink[r]
             for i in range(3):
                 s = 0.0
                 for a in range(d + 1):

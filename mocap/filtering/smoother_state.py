@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mocap.filtering.gaps import Mask
+from mocap.filtering.observations import Persistence
 
 if TYPE_CHECKING:
     from mocap.filtering.bones import Bone
@@ -61,7 +62,11 @@ class Samples:
         Continuous part of the recording; runs do not cross from one to the next.
     credit : float64 [N, S], optional
         Share of a sample's information that may count in the covariance of the result; 1 unless given.
-        Less for samples whose errors hang together with those of their neighbours.
+    persistence : Persistence
+        How the samples' errors hang together in time.
+    overlap : float64 [N, S, 2], optional
+        How far a sample's error is made of the same parts as those one and two samples before it, 0..1;
+        1 unless given.
     """
 
     positions: Array
@@ -71,6 +76,8 @@ class Samples:
     row_dt: Array
     part: Ints
     credit: Array | None = None
+    persistence: Persistence = Persistence()
+    overlap: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +104,11 @@ class State:
         Samples that the local activity was learnt from.
     credit : float64 [S, N]
         Share of a sample's information that may count in the covariance of the result.
+    persistence : Persistence
+        How the errors of the observations hang together in time.
+    root : float64 [S, N, 3, 3] m^-1
+        Symmetric root of the information; empty where errors are independent.
+    overlap : float64 [S, N, 2]
     told : list of float64 [N, 3, 3] or None
         Per series the information that came from other series.
     """
@@ -117,4 +129,7 @@ class State:
     activity: Array
     freedom: Array
     credit: Array
+    persistence: Persistence
+    root: Array
+    overlap: Array
     told: list[Array | None]

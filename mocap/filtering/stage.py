@@ -58,9 +58,9 @@ def filter_trajectories(trajectories: Trajectories3D, settings: FilterSettings) 
 
     Notes
     -----
-    The covariance is that of the estimate for independent errors; with errors that last
-    over many frames (a detector's bias) it is too small. Those of lifted joints are known to last,
-    and count as fewer samples.
+    Errors that last over frames count as such, as far as `trajectories.lasting_share` and `lasting_s` say how
+    (the map and fixed_lag methods). An error that never changes (a detector's bias) is not in the covariance.
+    Those of lifted joints are known to last, and count as fewer samples.
     """
     if settings.smoother is FilterMethod.NONE or not trajectories.positions.size:
         return trajectories
@@ -247,7 +247,34 @@ def samples_of(parts: list[Prepared]) -> Samples:
         np.repeat([1 / p.grid.rate for p in parts], lengths),
         np.repeat(np.arange(len(parts)), lengths),
         np.concatenate([np.where(p.source == Source.LIFTED, _LIFTED_CREDIT, 1.0) for p in parts]),
+        parts[0].grid.persistence,
+        np.concatenate([view_overlap(p.grid.views, p.grid.source == Source.LIFTED) for p in parts]),
     )
+
+
+def view_overlap(views: NDArray[np.uint64], alone: Mask) -> Array:
+    """How far samples one and two before were made from the same views: float64 [N, J, 2], 0..1.
+
+    Parameters
+    ----------
+    views : uint64 [N, J]
+        Bits of the views; none where unknown, which counts as the same.
+    alone : bool [N, J]
+        Samples that have nothing in common with any other.
+
+    Notes
+    -----
+    Of errors that are each view's own, the mean of n has in common with that of m, k of which are the same, a
+    correlation of k / sqrt(n m).
+    """
+    out = np.zeros((*views.shape, 2))
+    count = np.bitwise_count(views).astype(float)
+    for k in (1, 2):
+        if len(views) > k:
+            same, size = np.bitwise_count(views[k:] & views[:-k]), np.sqrt(count[k:] * count[:-k])
+            share = np.where(size > 0, same / np.maximum(size, 1), 1.0)
+            out[k:, :, k - 1] = np.where(alone[k:] | alone[:-k], 0.0, share)
+    return out
 
 
 def bone_index(joint_names: tuple[str, ...]) -> NDArray[np.int64]:

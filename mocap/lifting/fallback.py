@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -109,10 +110,7 @@ def _lift_bodies(
             for name, value in found.columns(inner).items():
                 filled[name][block, person][take] = value[take]
             log.debug("person %d rows %s: %d joints lifted", person, block, int(take.sum()))
-    return Trajectories3D(
-        **filled, person_ids=trajectories.person_ids, frames=trajectories.frames,
-        joint_names=trajectories.joint_names, fps=trajectories.fps,
-    )  # fmt: skip
+    return replace(trajectories, **filled)  # type: ignore[arg-type]
 
 
 def joint_std(covariance: NDArray[np.floating]) -> Array:

@@ -18,6 +18,7 @@ from mocap.triangulation import kernels
 from mocap.triangulation.consistency import pair_spread
 from mocap.triangulation.finish import finish_points, worst_deviation
 from mocap.triangulation.noise import NoiseModel
+from mocap.triangulation.persistence import agreement, persistence
 from mocap.triangulation.robust import robust_points
 from mocap.triangulation.settings import TriangulationSettings
 from mocap.types import Matches, Source, Trajectories3D
@@ -26,7 +27,8 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-# The first passes find the offsets; more would only let them drift along a shift of the whole world.
+# Frames that follow each other, in which errors are watched: seconds.
+_BLOCK_S = 1.0
 
 
 class Reason(enum.IntEnum):
@@ -108,6 +110,7 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
             where="triangulate", hint="add cameras to the session",
         )  # fmt: skip
     noise = learn_noise(matches, rig, settings)
+    share, seconds = learn_persistence(matches, rig, noise, settings)
     V, T, P, J = matches.confidence.shape
     positions, covariance = np.full((T, P, J, 3), np.nan, "f4"), np.full((T, P, J, 3, 3), np.nan, "f4")
     error, consistency = np.full((T, P, J), np.nan, "f4"), np.full((T, P, J), np.nan, "f4")
@@ -129,7 +132,7 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     return Trajectories3D(
         positions=positions, covariance=covariance, source=source, reprojection_error=error, consistency=consistency,
         views_used=views, person_ids=matches.person_ids, frames=matches.frames, joint_names=matches.joint_names,
-        fps=matches.fps,
+        fps=matches.fps, lasting_share=share, lasting_s=seconds,
     )  # fmt: skip
 
 
@@ -190,6 +193,33 @@ def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSetting
         model = model.updated(batch.confidence.T, batch.uncertainty.T, fit.gamma, fit.squared_residual, fit.leverage)
     log.debug("pixel noise %s, inliers %s, outlier scale %.1f px", model.sigma, model.inlier, model.spread)
     return model
+
+
+def learn_persistence(
+    matches: Matches, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
+) -> tuple[float, float]:
+    """Share of the errors' variance that lasts, and for how long (seconds), from blocks of frames spread over the take.
+
+    See `mocap.triangulation.persistence`; (0, 0) where errors of different frames are independent or the take
+    says too little.
+    """
+    V, T, P, J = matches.confidence.shape
+    if not T * P * J:
+        return 0.0, 0.0
+    length = max(16, int(_BLOCK_S * matches.fps))
+    blocks = max(1, settings.learning_points // max(1, length * P * J))
+    starts = np.unique(np.linspace(0, max(0, T - length), blocks).astype(np.int64))
+    rows = np.minimum(starts[:, None] + np.arange(length), T - 1)
+    # Blocks of a short take meet: no row twice.
+    rows, first = np.unique(rows, return_index=True)
+    batch = _gather(matches, rows)
+    fit = _fit(batch, view := _normalised(batch, rig), rig, noise, settings)
+    used = (fit.gamma > 0.5) & (fit.reason == Reason.FOUND)[:, None]
+    used[used.sum(1) < min(3, V)] = False
+    found = agreement(rig.R, rig.t, view.u, view.A, fit.sigma, used, fit.X)
+    share, seconds = persistence(found, first // length, matches.frames[rows], matches.fps)
+    log.debug("errors: %.0f %% of the variance lasts, for %.2f s", 100 * share, seconds)
+    return share, seconds
 
 
 def triangulate_points(

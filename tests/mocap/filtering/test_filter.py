@@ -250,9 +250,16 @@ def test_banded_solver_against_dense_algebra():
     for k in range(n - 3):
         D[k, k : k + 4] = c
     dense += np.einsum("ab,ij->aibj", D.T @ (weight[:, None] * D), np.eye(3))
+    blocks = np.zeros((n, 3, 3, 3))
+    blocks[:, 0] = information
+    for k in (1, 2):  # samples whose errors hang together
+        blocks[k:, k] = 0.1 * rng.normal(size=(n - k, 3, 3))
+        for t in range(k, n):
+            dense[t, :, t - k] += blocks[t, k]
+            dense[t - k, :, t] += blocks[t, k].T
     dense = dense.reshape(3 * n, 3 * n)
     band, inverse = np.empty((3 * n, 10)), np.empty((3 * n, 10))
-    assemble(information, weight, c, band)
+    assemble(blocks, weight, c, band)
     for j in range(10):
         np.testing.assert_allclose(band[j:, j], np.diagonal(dense, -j), atol=1e-12)
     cholesky(band)
