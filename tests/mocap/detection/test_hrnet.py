@@ -82,7 +82,7 @@ def test_missing_weights_are_one_message_with_the_command(cache):
 
 def test_a_file_that_was_added_is_loaded_and_runs_on_a_video(cache, checkpoint, network, tmp_path):
     before = models.digest("hrnet_w32")
-    check_weights(SETTINGS, checkpoint, CPU)
+    check_weights("hrnet_w32", checkpoint, CPU)
     models.add("hrnet_w32", checkpoint)
     assert models.digest("hrnet_w32") != before
     loaded = crop_network(SETTINGS, CPU)

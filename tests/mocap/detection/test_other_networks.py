@@ -137,7 +137,7 @@ def test_vitpose_folders_that_do_not_fit(vitpose_folder, tmp_path):
     from mocap.detection.vitpose import ViTPose
 
     folder, _ = vitpose_folder
-    with pytest.raises(WeightsError, match="not a ViTPose folder"):
+    with pytest.raises(WeightsError, match="not a folder of VitPose"):
         ViTPose(tmp_path, (192, 256), 17, add_command="")
     with pytest.raises(WeightsError, match="other crops or joints"):
         ViTPose(folder, (288, 384), 17, add_command="")
