@@ -49,6 +49,10 @@ class NoiseSettings:
     """Share of the time that a camera shows nobody."""
     dropout_s: float = 0.5
     """Mean length of such a dropout, s."""
+    occluded_sigma: float = 1.0
+    """Factor on the error of joints that a body hides from the camera (`mocap.synthetic.occlusion`); 1: none."""
+    occluded_miss_rate: float = 0.0
+    """Share of hidden joints that are not found."""
     false_positives: float = 0.0
     """Mean number of people per view and frame who are not there."""
     shuffle: bool = True
@@ -70,6 +74,11 @@ class NoiseSettings:
                     where="NoiseSettings",
                 )
 
+    @property
+    def occlusion(self) -> bool:
+        """Whether bodies in the way make a difference."""
+        return self.occluded_sigma != 1 or self.occluded_miss_rate > 0
+
 
 PERFECT = NoiseSettings(
     sigma_px=0.0, sigma_spread=0.0, outlier_rate=0.0, miss_rate=0.0, person_miss_rate=0.0, shuffle=False,
@@ -90,12 +99,15 @@ class Observation:
     flipped : bool [V, T, P', J]
         Whether the joint was swapped with its left/right partner.
     outlier : bool [V, T, P', J]
+    hidden : bool [V, T, P', J]
+        Whether a body is in the line of sight; False throughout where occlusion is not asked for.
     """
 
     keypoints: Keypoints2D
     person: NDArray[np.int64]
     flipped: Bools
     outlier: Bools
+    hidden: Bools
 
 
 def observe(
@@ -153,11 +165,27 @@ def observe_labelled(
             "the truth does not fit its joint names",
             expected=f"[T, P, {len(joint_names)}, 3]", found=f"{truth.shape}", where="observe",
         )  # fmt: skip
+    hidden = None
+    if noise.occlusion:
+        from mocap.synthetic.occlusion import hidden_joints
+
+        hidden = hidden_joints(truth, rig, identify(joint_names))
+    pixels = project(Lenses.of(rig), np.asarray(truth, dtype=np.float64))
+    frames = np.arange(len(truth)) if frames is None else frames
+    return observe_pixels(pixels, rig, noise, seed, joint_names=joint_names, fps=fps, frames=frames, hidden=hidden)
+
+
+def observe_pixels(
+    pixels: Array, rig: CameraRig, noise: NoiseSettings, seed: int | list[int] = 0, *, joint_names: tuple[str, ...],
+    fps: float, frames: NDArray[np.int64], hidden: Bools | None = None,
+) -> Observation:  # fmt: skip
+    """As `observe_labelled`, from exact pixels [V, T, P, J, 2] and what is `hidden` [V, T, P, J] (None: nothing)."""
     skeleton = identify(joint_names)
     rng = np.random.default_rng(seed)
-    pixels = project(Lenses.of(rig), np.asarray(truth, dtype=np.float64))
     sizes = np.array([c.size for c in rig.cameras], dtype=np.float64)[:, None, None, None]
-    parts = _add_ghosts(_see(pixels, sizes, noise, fps, skeleton, rng), noise, sizes, rng)
+    nothing = np.zeros(pixels.shape[:-1], bool)
+    seen = _see(pixels, sizes, noise, fps, skeleton, rng, nothing if hidden is None else hidden)
+    parts = _add_ghosts(seen, noise, sizes, rng)
     if noise.shuffle:
         parts = _shuffle(parts, rng)
     told = parts.uncertainty if noise.report_uncertainty else np.full_like(parts.uncertainty, np.nan)
@@ -165,12 +193,12 @@ def observe_labelled(
         keypoints=parts.seen.astype(np.float32),
         confidence=parts.confidence.astype(np.float32),
         uncertainty=told.astype(np.float32),
-        frames=np.arange(len(truth)) if frames is None else frames,
+        frames=frames,
         cameras=rig.names,
         joint_names=tuple(joint_names),
         fps=fps,
     )
-    return Observation(keypoints, parts.person, parts.flipped, parts.outlier)
+    return Observation(keypoints, parts.person, parts.flipped, parts.outlier, parts.hidden)
 
 
 class _Parts(NamedTuple):
@@ -182,12 +210,14 @@ class _Parts(NamedTuple):
     person: NDArray[np.int64]
     flipped: Bools
     outlier: Bools
+    hidden: Bools
 
 
 def _see(pixels: Array, sizes: Array, noise: NoiseSettings, fps: float, skeleton: Skeleton,
-         rng: np.random.Generator) -> _Parts:  # fmt: skip
+         rng: np.random.Generator, hidden: Bools) -> _Parts:  # fmt: skip
     """What the detector makes of the exact projections [V, T, P, J, 2]."""
     sigma = noise.sigma_px * np.exp(noise.sigma_spread * rng.normal(size=pixels.shape[:-1]))
+    sigma = np.where(hidden, noise.occluded_sigma * sigma, sigma)
     error = sigma[..., None] * _correlated(rng, pixels.shape, noise.correlation_s * fps)
     error += noise.bias_px * rng.normal(size=(pixels.shape[0], 1, *pixels.shape[2:]))
     outlier = rng.random(sigma.shape) < noise.outlier_rate
@@ -197,14 +227,18 @@ def _see(pixels: Array, sizes: Array, noise: NoiseSettings, fps: float, skeleton
     confidence = _confidence(sigma, noise, rng)
     flipped, partner = _flips(pixels.shape, noise, fps, skeleton, rng), skeleton.mirror
     seen = np.where(flipped[..., None], seen[..., partner, :], seen)
-    confidence, sigma, outlier = (np.where(flipped, a[..., partner], a) for a in (confidence, sigma, outlier))
+    confidence, sigma, outlier, hidden = (
+        np.where(flipped, a[..., partner], a) for a in (confidence, sigma, outlier, hidden)
+    )  # fmt: skip
     # Outside the picture there is nothing to see.
     lost = _losses(sigma.shape, noise, fps, rng) | ~_inside(seen, sizes)
+    if noise.occluded_miss_rate > 0:
+        lost |= hidden & (rng.random(sigma.shape) < noise.occluded_miss_rate)
     seen, confidence = np.where(lost[..., None], np.nan, seen), np.where(lost, 0.0, confidence)
     uncertainty = np.where(lost, np.nan, np.maximum(sigma, 1e-3))
     person = np.broadcast_to(np.arange(pixels.shape[2]), seen.shape[:3]).copy()
     person[lost.all(-1)] = -1
-    return _Parts(seen, confidence, uncertainty, person, flipped, outlier)
+    return _Parts(seen, confidence, uncertainty, person, flipped, outlier, hidden)
 
 
 def _inside(pixels: Array, sizes: Array) -> Bools:
@@ -296,6 +330,7 @@ def _add_ghosts(parts: _Parts, noise: NoiseSettings, sizes: Array, rng: np.rando
         np.concatenate([parts.person, np.full((V, T, n), -1)], 2),
         np.concatenate([parts.flipped, empty], 2),
         np.concatenate([parts.outlier, empty], 2),
+        np.concatenate([parts.hidden, empty], 2),
     )
 
 
