@@ -20,6 +20,8 @@ _WORSE_THAN_OTHERS = 2.0
 _ABOVE_FLOOR = 2.0
 _GROWS = 0.1
 _SCALE_BIAS = 0.003
+# Time offsets that reduce the residuals to this share are no accident.
+_EXPLAINED = 0.85
 
 
 class Severity(enum.StrEnum):
@@ -81,33 +83,50 @@ def suspects_synchronisation(quality: RigQuality) -> bool:
 
 
 def _synchronisation(q: RigQuality) -> list[Advice]:
-    remarks = []
-    for c in q.cameras:
-        if np.isfinite(c.time_offset_std_s) and abs(c.time_offset_s) > 3 * max(c.time_offset_std_s, 1e-9):
-            frames = f" ({c.time_offset_s / q.frame_s:+.2f} frames)" if q.frame_s > 0 else ""
-            late = abs(c.time_offset_s) > 0.3 * q.frame_s if q.frame_s > 0 else True
-            remarks.append(
-                Advice(
-                    Severity.WARNING if late else Severity.NOTE, c.name, "synchronisation",
-                    f"{c.name} seems off in time by {1000 * c.time_offset_s:+.1f} ms{frames}, "
-                    f"+-{1000 * c.time_offset_std_s:.1f} ms (to be added to its time stamps). Check trigger or sync "
-                    "cable, or write the offset into offsets.toml and calibrate again.",
-                )
-            )  # fmt: skip
+    remarks = [_offset(c, q) for c in q.cameras if _is_off(c)]
     if suspects_synchronisation(q):
         floor = np.nanmedian([c.single_view_rms_px for c in q.cameras])
         joint = np.nanmedian([c.inlier_rms_px for c in q.cameras])
-        frames = f", {q.jitter_s / q.frame_s:.2f} frames" if q.frame_s > 0 else ""
         remarks.append(
             Advice(
                 Severity.WARNING, "", "synchronisation",
                 f"Synchronisation is the likely cause of the remaining error: single views fit to {floor:.2f} px, all "
-                f"cameras together only to {joint:.2f} px, and the residual grows with the board's speed. Exposure "
-                f"times that scatter by about {1000 * q.jitter_s:.0f} ms{frames} would explain it. Use hardware sync, "
-                "or move the board slowly and pause in each place.",
+                f"cameras together only to {joint:.2f} px, and the residual grows with the board's speed. "
+                f"{_explanation(q)} Use hardware sync, or move the board slowly and pause in each place.",
             )
         )  # fmt: skip
     return remarks
+
+
+def _is_off(c: CameraQuality) -> bool:
+    return bool(np.isfinite(c.time_offset_std_s)) and abs(c.time_offset_s) > 3 * max(c.time_offset_std_s, 1e-9)
+
+
+def _helps(q: RigQuality) -> bool:
+    """Whether the offsets explain a good part of the residuals."""
+    without, with_offsets = q.rms_offsets_px
+    return with_offsets < _EXPLAINED * without
+
+
+def _offset(c: CameraQuality, q: RigQuality) -> Advice:
+    frames = f" ({c.time_offset_s / q.frame_s:+.2f} frames)" if q.frame_s > 0 else ""
+    late = abs(c.time_offset_s) > 0.3 * q.frame_s if q.frame_s > 0 else True
+    return Advice(
+        Severity.WARNING if late else Severity.NOTE, c.name, "synchronisation",
+        f"{c.name} {'is' if _helps(q) else 'may be'} off in time by {1000 * c.time_offset_s:+.1f} ms{frames}, "
+        f"+-{1000 * c.time_offset_std_s:.1f} ms (to be added to its time stamps). Check trigger or sync "
+        "cable, or write the offset into offsets.toml and calibrate again.",
+    )  # fmt: skip
+
+
+def _explanation(q: RigQuality) -> str:
+    """What in the cameras' times would explain residuals that grow with speed: offsets if they do, else scatter."""
+    if _helps(q) and any(_is_off(c) for c in q.cameras):
+        return "With the cameras' time offsets (said here) all fit to {1:.2f} px instead of {0:.2f} px.".format(
+            *q.rms_offsets_px
+        )
+    frames = f", {q.jitter_s / q.frame_s:.2f} frames" if q.frame_s > 0 else ""
+    return f"Exposure times that scatter by about {1000 * q.jitter_s:.0f} ms{frames} would explain it."
 
 
 def _scale(q: RigQuality, square_m: float) -> list[Advice]:

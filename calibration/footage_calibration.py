@@ -228,6 +228,7 @@ def _intrinsics(
         cameras=tuple(q.cameras[0] for q in qualities), rms_px=float("nan"), expected_error_mm=float("nan"),
         scale=ScaleCheck(0, float("nan"), float("nan")), poses=sum(q.poses for q in qualities), shared_poses=0,
         frame_s=float("nan"), speed_correlation=float("nan"), jitter_s=0.0,
+        rms_offsets_px=(float("nan"), float("nan")),
     )  # fmt: skip
     world = "none: intrinsics only, the cameras' places are not known"
     advice = tuple(a for q in qualities for a in advise(q, board.square_m))

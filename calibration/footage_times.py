@@ -31,7 +31,10 @@ def frame_times(
         Files that are damaged or do not fit the cameras.
     """
     if clips and (folder / TIMESTAMPS).is_file():
-        return (*_read_timestamps(folder / TIMESTAMPS, clips), f"{TIMESTAMPS}")
+        times, instants = _read_timestamps(folder / TIMESTAMPS, clips)
+        if not (folder / OFFSETS).is_file():
+            return times, instants, TIMESTAMPS
+        return (*_shifted(times, instants, _read_offsets(folder / OFFSETS, clips)), f"{TIMESTAMPS} and {OFFSETS}")
     numbers = {c.camera: np.array(c.numbers or range(c.n_frames), dtype=np.int64) for c in clips}
     offsets = {c.camera: 0.0 for c in clips}
     timing = "equal frame numbers are equal times"
@@ -46,6 +49,24 @@ def frame_times(
     lowest = min((int(i.min()) for i in instants.values() if len(i)), default=0)
     instants = {name: i - min(lowest, 0) for name, i in instants.items()}
     return times, instants, timing
+
+
+def _shifted(
+    times: dict[str, NDArray[np.float64]], instants: dict[str, NDArray[np.int64]], offsets: dict[str, float]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]]]:
+    """Stamps with the offsets added; frames go to the instant that is nearest to their new time."""
+    rates = []
+    for camera, instant in instants.items():
+        use = np.flatnonzero(instant >= 0)
+        apart = np.diff(instant[use])
+        rates.append((np.diff(times[camera][use]) / np.where(apart == 0, 1, apart))[apart > 0])
+    each = np.concatenate(rates)
+    step = float(np.median(each)) if len(each) else 0.0
+    shift = {c: round(s / step) if step > 0 else 0 for c, s in offsets.items()}
+    moved = {c: np.where(i >= 0, i + shift.get(c, 0), -1) for c, i in instants.items()}
+    lowest = min((int(m[instants[c] >= 0].min()) for c, m in moved.items() if (instants[c] >= 0).any()), default=0)
+    moved = {c: np.where(instants[c] >= 0, m - min(lowest, 0), -1) for c, m in moved.items()}
+    return {c: t + offsets.get(c, 0.0) for c, t in times.items()}, moved
 
 
 def _read_offsets(path: Path, clips: Sequence[Clip]) -> dict[str, float]:

@@ -75,7 +75,7 @@ def calibrate_cameras(
     problem, state = start_values(observations, views, settings, known or {})
     result = adjust(problem, state, iterations=30, tolerance=1e-5)
     problem, result = _without_wrong_views(problem, result)
-    timing = None
+    timing, plain = None, result
     if settings.estimate_time_offsets is not TimeOffsets.OFF and len(observations.cameras) > 1:
         timing = find_time_offsets(problem, result, observations.times)
     if settings.estimate_time_offsets is TimeOffsets.ON:
@@ -83,7 +83,8 @@ def calibrate_cameras(
     problem, result = _choose_lens(problem, result, settings)
     result = adjust(problem, result.state)
     _require_focal_lengths(observations, problem, result)
-    return _solution(observations, views, _all_uncertain(problem, result, settings), result, timing)
+    solution = _solution(observations, views, _all_uncertain(problem, result, settings), result)
+    return solution if timing is None else _with_offsets(solution, timing, plain)
 
 
 def _require_focal_lengths(o: TargetObservations, problem: Problem, result: Adjusted) -> None:
@@ -180,9 +181,7 @@ def _all_uncertain(problem: Problem, result: Adjusted, settings: CalibrationSett
     return replace(problem, free=free)
 
 
-def _solution(
-    o: TargetObservations, views: ViewTable, problem: Problem, result: Adjusted, timing: Timing | None
-) -> CalibrationSolution:
+def _solution(o: TargetObservations, views: ViewTable, problem: Problem, result: Adjusted) -> CalibrationSolution:
     state, C = result.state, len(o.cameras)
     covariance, chosen = _camera_covariance(problem, result)
     camera, index = np.divmod(chosen, CAMERA_BLOCK)
@@ -191,7 +190,6 @@ def _solution(
     for c in range(C):
         mine = np.flatnonzero(camera == c)
         blocks[c][np.ix_(index[mine], index[mine])] = covariance[np.ix_(mine, mine)]
-    offset, offset_std = (np.zeros(C), np.full(C, np.nan)) if timing is None else _offsets(timing)
     cameras = tuple(
         Camera(
             o.cameras[c], o.sizes[c], state.K[c], state.intrinsics[c, 4:], state.R[c], state.t[c],
@@ -220,8 +218,9 @@ def _solution(
         covariance=covariance[np.ix_(keep, keep)],
         parameter_camera=camera[keep],
         parameter_index=index[keep],
-        time_offset_s=offset,
-        time_offset_std_s=offset_std,
+        time_offset_s=np.zeros(C),
+        time_offset_std_s=np.full(C, np.nan),
+        rms_offsets_px=(float("nan"), float("nan")),
         rig_from_target=(vectors, target_translation),
         residual=residual,
         inlier=inlier,
@@ -229,14 +228,38 @@ def _solution(
     )
 
 
-def _offsets(timing: Timing) -> tuple[Array, Array]:
-    """Time offsets and their standard deviations [C], s; of cameras without an estimate 0 and NaN."""
+def _with_offsets(solution: CalibrationSolution, timing: Timing, plain: Adjusted) -> CalibrationSolution:
+    """The solution with the time offsets that were found: 0 and NaN for cameras without an estimate."""
     covariance, chosen = _camera_covariance(timing.problem, timing.result)
     camera, index = np.divmod(chosen, CAMERA_BLOCK)
     std = np.where(timing.free, 0.0, np.nan)
     timed = index == TIME_OFFSET
-    std[camera[timed]] = np.sqrt(np.diag(covariance)[timed])
-    return np.where(timing.free, timing.offset, 0.0), std
+    std[camera[timed]] = np.sqrt(np.diag(covariance)[timed] * _alike_within_views(timing.result))
+    return replace(
+        solution,
+        time_offset_s=np.where(timing.free, timing.offset, 0.0),
+        time_offset_std_s=std,
+        rms_offsets_px=(_rms(plain), _rms(timing.result)),
+    )
+
+
+def _rms(result: Adjusted) -> float:
+    """Root mean square length of the good residuals, px."""
+    return float(np.sqrt(2) * result.noise.spread)
+
+
+def _alike_within_views(result: Adjusted) -> float:
+    """How many points of a view count as one observation, 1 or more: cameras that scatter in time move them together.
+
+    The design effect of cluster sampling (Kish 1965): variance of the views' means over what independent
+    residuals would give.
+    """
+    w = result.inlier[..., None]
+    r = np.nan_to_num(result.residual)
+    count = np.maximum(w.sum(1), 1e-9)
+    common = ((w * r).sum(1) ** 2 / count).sum()
+    each = (w * r**2).sum() / max(float(w.sum()), 1e-9)
+    return float(max(common / max(len(r) * each, 1e-30), 1.0))
 
 
 def _robust_sigma(residual: Array) -> float:

@@ -52,8 +52,6 @@ class CameraQuality:
         In the quarter of its views in which the target moved least and most; NaN where speed is unknown.
     speed_correlation : float
         Spearman's rank correlation of the RMS of a view with the target's speed in the image.
-    delay_s : float
-        The delay that would explain its residuals along the motion, on top of `time_offset_s`.
     time_offset_s, time_offset_std_s : float
         As estimated with the calibration; NaN when not estimated.
     focal_px, focal_std_px : float
@@ -76,7 +74,6 @@ class CameraQuality:
     rms_slow_px: float
     rms_fast_px: float
     speed_correlation: float
-    delay_s: float
     time_offset_s: float
     time_offset_std_s: float
     focal_px: float
@@ -124,6 +121,8 @@ class RigQuality:
         Rank correlation of residual with speed over all views, each ranked within its camera; NaN if unknown.
     jitter_s : float
         Spread of exposure times that would explain how residuals grow with speed; 0 where they do not.
+    rms_offsets_px : (float, float)
+        RMS residual of all cameras together without and with the cameras' time offsets; NaN when not estimated.
     """
 
     cameras: tuple[CameraQuality, ...]
@@ -135,6 +134,7 @@ class RigQuality:
     frame_s: float
     speed_correlation: float
     jitter_s: float
+    rms_offsets_px: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +188,7 @@ def assess(
         frame_s=_frame_time(o.times),
         speed_correlation=_pooled_correlation(views),
         jitter_s=_jitter(views),
+        rms_offsets_px=solution.rms_offsets_px,
     )
 
 
@@ -279,7 +280,7 @@ def _camera(
         observations=int(solved.sum()), rejected=int(solved.sum() - inlier.sum()),
         views=int((views.camera == c).sum()), shared_views=int((sees[:, c] & (sees.sum(1) >= 2)).sum()),
         coverage=float((count > 0).mean()), coverage_map=tuple(tuple(int(n) for n in row) for row in count),
-        rms_slow_px=slow, rms_fast_px=fast, speed_correlation=correlation, delay_s=_delay(o, solution, views, c),
+        rms_slow_px=slow, rms_fast_px=fast, speed_correlation=correlation,
         time_offset_s=float(solution.time_offset_s[c]) if timed else float("nan"),
         time_offset_std_s=float(solution.time_offset_std_s[c]), focal_px=float(camera.K[[0, 1], [0, 1]].mean()),
         focal_std_px=_focal_std(solution.rig, c), known_focal_change=change, known_change_px=shift,
@@ -304,15 +305,6 @@ def _speed(views: _Views, c: int) -> tuple[float, float, float]:
     slow, fast = (float(np.sqrt((part**2).mean())) for part in (rms[:quarter], rms[-quarter:]))
     constant = np.ptp(rms) == 0 or np.ptp(speed[rows]) == 0
     return slow, fast, 0.0 if constant else float(spearmanr(speed[rows], rms).statistic)
-
-
-def _delay(o: TargetObservations, solution: CalibrationSolution, views: _Views, c: int) -> float:
-    """Least squares of residual = -delay * velocity over the inliers (s)."""
-    rows = np.flatnonzero((o.camera == c) & solution.inlier & np.isfinite(solution.residual).all(-1))
-    v = views.velocity[views.of[rows]]
-    rows, v = rows[np.isfinite(v).all(-1)], v[np.isfinite(v).all(-1)]
-    total = float((v**2).sum())
-    return -float((solution.residual[rows] * v).sum()) / total if total > 0 else float("nan")
 
 
 def _against_known(camera: Camera, known: Camera | None) -> tuple[float, float]:

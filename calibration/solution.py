@@ -28,7 +28,9 @@ class CalibrationSolution:
     time_offset_s : float64 [C]
         What to add to a camera's time stamps to get common time; zeros when not estimated.
     time_offset_std_s : float64 [C]
-        Standard deviation (s); NaN when not estimated.
+        Standard deviation (s); NaN when not estimated. Errors that all points of a view share count once.
+    rms_offsets_px : (float, float)
+        RMS residual of the inliers without and with the time offsets; NaN when not estimated.
     rig_from_target : (float64 [B, 3], float64 [B, 3])
         Rotation vectors and translations of ``x_rig = R x_target + t`` per pose; NaN where not solved.
     residual : float64 [N, 2]
@@ -45,6 +47,7 @@ class CalibrationSolution:
     parameter_index: NDArray[np.int64]
     time_offset_s: NDArray[np.float64]
     time_offset_std_s: NDArray[np.float64]
+    rms_offsets_px: tuple[float, float]
     rig_from_target: tuple[NDArray[np.float64], NDArray[np.float64]]
     residual: NDArray[np.float64]
     inlier: NDArray[np.bool_]

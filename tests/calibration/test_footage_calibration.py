@@ -189,6 +189,14 @@ def test_timestamps_pair_frames(tmp_path):
     assert footage.instants["cam_0"].tolist() == [10, 11, 12]
     assert footage.instants["cam_1"].tolist() == [11, 12, 13]
     np.testing.assert_allclose(footage.frame_times["cam_1"], [5.1, 5.2, 5.3])
+    # Offsets come on top: camera 1 stamped two frames (0.19 s) too late.
+    (tmp_path / "offsets.toml").write_text("[offsets_s]\ncam_1 = -0.19\n")
+    corrected = open_footage(tmp_path)
+    assert corrected.instants["cam_0"].tolist() == [10, 11, 12]
+    assert corrected.instants["cam_1"].tolist() == [9, 10, 11]
+    np.testing.assert_allclose(corrected.frame_times["cam_1"], [4.91, 5.01, 5.11])
+    assert corrected.timing == "timestamps.csv and offsets.toml"
+    (tmp_path / "offsets.toml").unlink()
     (tmp_path / "timestamps.csv").write_text(text.replace(",1,", ",5,"))
     with pytest.raises(CalibrationError, match="no time stamps of camera cam_1"):
         open_footage(tmp_path)
