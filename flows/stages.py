@@ -245,7 +245,7 @@ class StageSpec:
 
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(3, (), calibrate_step),
-    Stage.DETECT: StageSpec(3, (), detect_step),
+    Stage.DETECT: StageSpec(4, (), detect_step),
     Stage.SYNCHRONISE: StageSpec(5, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(3, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(3, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
@@ -323,5 +323,6 @@ def _add_detect(
         name, path = "file video", session.videos[parse_detect_unit(unit)[0]]
         settings["fps"] = session.fps
         chosen = session.config.settings.detect
-        weights |= {network: digest(network) for network in (chosen.detector.value, chosen.finder.value)}
+        networks = (chosen.detector, *chosen.fused_with, chosen.finder)
+        weights |= {network.value: digest(network.value) for network in networks}
     inputs[name] = session.digests.digest(path)  # by its role: what the file is called changes nothing

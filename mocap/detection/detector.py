@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from mocap import models
 from mocap.detection.decoders import DecoderSettings
-from mocap.detection.poses import People
+from mocap.detection.poses import People, RegionNetwork
 from mocap.detection.settings import DetectionSettings, DetectorName, FinderName
+from mocap.errors import SettingsError
 from mocap.skeleton import SKELETONS, Skeleton
 
 if TYPE_CHECKING:
@@ -59,11 +61,31 @@ def make_detector(settings: DetectionSettings, device: torch.device) -> Detector
         from mocap.detection.slots import PictureDetector
 
         return PictureDetector(picture_network(settings, device), settings)
+    return RegionTracker(region_network(settings, device), settings)
+
+
+def region_network(settings: DetectionSettings, device: torch.device) -> RegionNetwork:
+    """What the settings say about one person's crop: a network, or several looks at it."""
+    names = (settings.detector, *settings.fused_with)
+    networks = [_one_network(replace(settings, detector=name), device) for name in names]
+    if len(networks) == 1 and settings.crops_per_person == 1:
+        return networks[0]
+    from mocap.detection.fusion import SeveralLooks
+
+    return SeveralLooks(networks, settings.crops_per_person)
+
+
+def _one_network(settings: DetectionSettings, device: torch.device) -> RegionNetwork:
     if settings.detector is DetectorName.BLAZEPOSE:
-        return RegionTracker(_blazepose(settings, device), settings)
+        return _blazepose(settings, device)
+    if settings.detector in WHOLE_PICTURE:
+        raise SettingsError(
+            "a detector of whole pictures cannot be fused", expected="detectors of one crop per person",
+            found=settings.detector.value, where="detect.fused_with",
+        )  # fmt: skip
     from mocap.detection.topdown import TopDown
 
-    return RegionTracker(TopDown(person_finder(settings, device), crop_network(settings, device)), settings)
+    return TopDown(person_finder(settings, device), crop_network(settings, device))
 
 
 def _blazepose(settings: DetectionSettings, device: torch.device) -> BlazePose:
@@ -146,6 +168,7 @@ def crop_network(settings: DetectionSettings, device: torch.device, path: Path |
     WeightsError
         The weights are missing or of another network.
     """
+    from mocap.detection.fusion import DropoutLooks, MirrorLook
     from mocap.detection.heatmap_pose import HeatmapPose
 
     model = models.entry(settings.detector.value)
@@ -154,12 +177,14 @@ def crop_network(settings: DetectionSettings, device: torch.device, path: Path |
     if settings.detector is DetectorName.RTMPOSE_M:
         from mocap.detection.simcc import SimCCPose
 
-        return SimCCPose(path, device, model.input_size, skeleton, add_command=model.add_command)
+        simcc = SimCCPose(path, device, model.input_size, skeleton, add_command=model.add_command)
+        return MirrorLook(simcc) if settings.flip_test else simcc
     network, unbiased = _heatmap_network(settings.detector, model, len(skeleton.joints), path)
     decoder = DecoderSettings(method=settings.decoder)
-    return HeatmapPose(
+    pose = HeatmapPose(
         network, device, model.input_size, decoder, flip=settings.flip_test, unbiased=unbiased, skeleton=skeleton
     )
+    return DropoutLooks(pose, network, settings.dropout_samples) if settings.dropout_samples else pose
 
 
 def _heatmap_network(name: DetectorName, model: ModelEntry, joints: int, path: Path) -> tuple[nn.Module, bool]:

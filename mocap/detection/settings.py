@@ -63,7 +63,13 @@ class DetectionSettings:
     decoder: DecoderName = DecoderName.DARK
     """How heatmaps become points (networks that give one heatmap per joint)."""
     flip_test: bool = True
-    """Look at each crop and its mirror image and average: steadier, twice the time (those networks as well)."""
+    """Look at each crop and its mirror image and average: steadier, twice the time (not BlazePose)."""
+    crops_per_person: int = 1
+    """Crops of each person, turned and scaled a little, fused by inverse variance: so many times the time."""
+    fused_with: tuple[DetectorName, ...] = ()
+    """Further detectors of the same joints that look at the same people, fused by inverse variance."""
+    dropout_samples: int = 0
+    """Passes with dropout switched on, whose scatter adds to the uncertainty (networks with dropout: small)."""
     duplicate_similarity: float = 0.6
     """Object keypoint similarity (0..1) above which two poses in one frame are the same person."""
     batch_frames: int = 16
@@ -91,6 +97,8 @@ class DetectionSettings:
         for name in ("batch_frames", "chunk_frames"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         self._require("tile_levels", 0 <= self.tile_levels <= 4, "0..4")
+        self._require("crops_per_person", 1 <= self.crops_per_person <= 9, "1..9")
+        self._require("dropout_samples", 0 <= self.dropout_samples <= 1000, "0..1000")
         self._require("max_people", 1 <= self.max_people <= 100, "1..100")
 
     def _require(self, name: str, holds: bool, expected: str) -> None:
