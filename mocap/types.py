@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mocap.arrays import Record, array
 from mocap.errors import DataError
+from mocap.persistence import Persistence
 
 
 class Source(enum.IntEnum):
@@ -108,7 +109,7 @@ class Trajectories3D(_Timed):
     `consistency` the spread of the points that single view pairs give (metres; NaN with fewer than
     two views); `views_used` a bit mask of the views that count as inliers (bit v = view v).
     `lasting_share` of the 2D errors' variance lasts from frame to frame, with a correlation that falls to
-    1/e in `lasting_s` seconds (0: errors of different frames are independent).
+    1/e in `lasting_s` seconds; `constant_share` of it does not change (0 and 0: frames are independent).
     """
 
     LABELS: ClassVar[dict[str, str]] = {"joint_names": "J"}
@@ -125,6 +126,12 @@ class Trajectories3D(_Timed):
     fps: float = 0.0
     lasting_share: float = 0.0
     lasting_s: float = 0.0
+    constant_share: float = 0.0
+
+    @property
+    def persistence(self) -> Persistence:
+        """How the errors hang together in time."""
+        return Persistence(self.lasting_share, self.lasting_s, self.constant_share)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from mocap.errors import DataError
 from mocap.filtering.gaps import Array
 from mocap.filtering.grid import Window, acceleration_square, continuous_parts, cut
-from mocap.filtering.observations import Persistence
 from mocap.filtering.settings import FilterMethod, FilterSettings
 from mocap.filtering.smoother_state import Lesson
 from mocap.filtering.stage import bone_index, learn, prepare, smooth_parts, with_samples
+from mocap.persistence import Persistence
 from mocap.types import Trajectories3D
 
 # The past that an estimate is made from besides the lag, and that is learnt from, seconds.
@@ -137,7 +137,7 @@ class FixedLagSmoother:
             source=source, reprojection_error=empty, consistency=empty, views_used=views,
             person_ids=np.arange(source.shape[1]), frames=np.array([f.frame for f in frames]),
             joint_names=self._names, fps=self._fps, lasting_share=self._persistence.share,
-            lasting_s=self._persistence.seconds,
+            lasting_s=self._persistence.seconds, constant_share=self._persistence.constant,
         )  # fmt: skip
 
     def _learn(self, at_last: bool = False) -> None:
@@ -182,8 +182,9 @@ class FixedLagSmoother:
 
 def filter_live(trajectories: Trajectories3D, settings: FilterSettings) -> Trajectories3D:
     """A whole recording as a live system would have given it, `settings.lag_frames` frames behind."""
-    persistence = Persistence(trajectories.lasting_share, trajectories.lasting_s)
-    live = FixedLagSmoother(trajectories.joint_names, trajectories.fps, settings.lag_frames, settings, persistence)
+    live = FixedLagSmoother(
+        trajectories.joint_names, trajectories.fps, settings.lag_frames, settings, trajectories.persistence
+    )
     out: list[LiveFrame] = []
     for t, frame in enumerate(trajectories.frames.tolist()):
         out += live.push(

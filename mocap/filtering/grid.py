@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mocap.filtering.observations import Persistence
+from mocap.persistence import Persistence
 from mocap.timeline import segments
 from mocap.types import Source, Trajectories3D
 
@@ -123,13 +123,12 @@ def cut(trajectories: Trajectories3D, part: Part, window: Window, person: int) -
     positions = np.full((n, joints, 3), np.nan)
     covariance = np.full((n, joints, 3, 3), np.nan)
     source = np.full((n, joints), Source.MISSING, np.uint8)
-    persistence = Persistence(trajectories.lasting_share, trajectories.lasting_s)
     views = np.zeros((n, joints), np.uint64)
     views[index] = trajectories.views_used[rows, person]
     positions[index] = trajectories.positions[rows, person]
     covariance[index] = trajectories.covariance[rows, person]
     source[index] = trajectories.source[rows, person]
-    return Grid(rows, index, part.rate, positions, covariance, source, views, persistence)
+    return Grid(rows, index, part.rate, positions, covariance, source, views, trajectories.persistence)
 
 
 def acceleration_square(trajectories: Trajectories3D, parts: list[Part], person: int, chunk: int) -> Array:

@@ -22,12 +22,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from mocap.filtering.banded import add_difference, assemble, cholesky, inverse_band, solve
 from mocap.filtering.gaps import Mask, runs
 from mocap.filtering.motion import first_activity, learn_activity, settle_activity
-from mocap.filtering.observations import Persistence, correlated_equations, roots
+from mocap.filtering.observations import correlated_equations, roots
 from mocap.filtering.smoother_state import Lesson, Samples, State
+from mocap.persistence import Persistence
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -131,7 +133,8 @@ def _start(samples: Samples, lesson: Lesson | None = None) -> State:
     row_dt, part = samples.row_dt, samples.part
     N, S = present.shape
     y = np.ascontiguousarray(np.swapaxes(np.nan_to_num(positions), 0, 1))
-    cov = np.ascontiguousarray(np.swapaxes(np.nan_to_num(covariance), 0, 1))
+    # What does not change cannot be told from the trajectory: it is none of the noise about it.
+    cov = np.ascontiguousarray(np.swapaxes(np.nan_to_num(covariance), 0, 1)) * samples.persistence.changing
     # The floor of 0.1 mm keeps the equations regular.
     information = np.where(valid.T[..., None, None], np.linalg.inv(cov + 1e-8 * np.eye(3)), 0.0)
     ends = np.concatenate([[0], np.flatnonzero(np.diff(part)) + 1, [N]])
@@ -262,6 +265,18 @@ def settle_covariance(state: State) -> None:
         for a, b in spans:
             doubt = 1 + _ACTIVITY_DOUBT / np.maximum(state.freedom[s, a:b], 0.5) ** 2
             state.covariance[s, a:b] *= doubt[:, None, None]
+            if state.persistence.constant > 0:
+                state.covariance[s, a:b] += _constant_part(state, s, a, b)
+
+
+def _constant_part(state: State, s: int, a: int, b: int) -> Array:
+    """Covariance [b - a, 3, 3] of what constant errors do to a trajectory: that of the samples around, not averaged."""
+    window = 2 * int(_settling_half(state.dt[a : a + 1])[0]) + 1
+    told = state.information[s, a:b] * state.weight[s, a:b, None, None]
+    count = (np.trace(told, axis1=-2, axis2=-1) > 0).astype(float)
+    told, count = (uniform_filter1d(x, window, axis=0, mode="nearest") for x in (told, count))
+    share = state.persistence.constant / state.persistence.changing
+    return np.asarray(share * np.linalg.inv(told / np.maximum(count, 1e-9)[:, None, None] + np.eye(3)))
 
 
 @njit(cache=True)  # type: ignore[misc]

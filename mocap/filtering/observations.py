@@ -9,45 +9,11 @@ the diagonal, for which the band of the motion prior has room.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-
-# A share below this is within what independent errors show by chance.
-_LEAST_SHARE = 0.05
-
-
-@dataclass(frozen=True)
-class Persistence:
-    """How the errors of a joint's samples hang together in time.
-
-    Attributes
-    ----------
-    share : float
-        Share of the variance that lasts; 0: errors of different frames are independent.
-    seconds : float
-        Time after which its correlation has fallen to 1/e.
-    """
-
-    share: float = 0.0
-    seconds: float = 0.1
-
-    @property
-    def is_white(self) -> bool:
-        """Whether frames count as independent."""
-        return not (self.share >= _LEAST_SHARE and self.seconds > 0)
-
-    def correlation(self, dt: float) -> tuple[float, float]:
-        """Of errors one and two samples apart, dt seconds each."""
-        if self.is_white:
-            return 0.0, 0.0
-        decay = float(np.exp(-dt / self.seconds))
-        share = min(self.share, 1.0)
-        return share * decay, share * decay**2
 
 
 def roots(information: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mocap.filtering.gaps import Mask
-from mocap.filtering.observations import Persistence
+from mocap.persistence import Persistence
 
 if TYPE_CHECKING:
     from mocap.filtering.bones import Bone

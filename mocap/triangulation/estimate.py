@@ -14,6 +14,7 @@ from calibration.camera import CameraRig
 from calibration.projection import Lenses
 from mocap.errors import DataError
 from mocap.lens_kernels import normalise
+from mocap.persistence import Persistence
 from mocap.triangulation import kernels
 from mocap.triangulation.consistency import pair_spread
 from mocap.triangulation.finish import finish_points, worst_deviation
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 # Frames that follow each other, in which errors are watched: seconds.
-_BLOCK_S = 1.0
+_BLOCK_S = 1.5
 
 
 class Reason(enum.IntEnum):
@@ -110,7 +111,7 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
             where="triangulate", hint="add cameras to the session",
         )  # fmt: skip
     noise = learn_noise(matches, rig, settings)
-    share, seconds = learn_persistence(matches, rig, noise, settings)
+    lasting = learn_persistence(matches, rig, noise, settings)
     V, T, P, J = matches.confidence.shape
     positions, covariance = np.full((T, P, J, 3), np.nan, "f4"), np.full((T, P, J, 3, 3), np.nan, "f4")
     error, consistency = np.full((T, P, J), np.nan, "f4"), np.full((T, P, J), np.nan, "f4")
@@ -132,7 +133,8 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     return Trajectories3D(
         positions=positions, covariance=covariance, source=source, reprojection_error=error, consistency=consistency,
         views_used=views, person_ids=matches.person_ids, frames=matches.frames, joint_names=matches.joint_names,
-        fps=matches.fps, lasting_share=share, lasting_s=seconds,
+        fps=matches.fps, lasting_share=lasting.share, lasting_s=lasting.seconds,
+        constant_share=lasting.constant,
     )  # fmt: skip
 
 
@@ -197,15 +199,11 @@ def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSetting
 
 def learn_persistence(
     matches: Matches, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
-) -> tuple[float, float]:
-    """Share of the errors' variance that lasts, and for how long (seconds), from blocks of frames spread over the take.
-
-    See `mocap.triangulation.persistence`; (0, 0) where errors of different frames are independent or the take
-    says too little.
-    """
+) -> Persistence:
+    """How errors hang together in time (`mocap.triangulation.persistence`), from blocks of frames of the take."""
     V, T, P, J = matches.confidence.shape
     if not T * P * J:
-        return 0.0, 0.0
+        return Persistence()
     length = max(16, int(_BLOCK_S * matches.fps))
     blocks = max(1, settings.learning_points // max(1, length * P * J))
     starts = np.unique(np.linspace(0, max(0, T - length), blocks).astype(np.int64))
@@ -217,9 +215,9 @@ def learn_persistence(
     used = (fit.gamma > 0.5) & (fit.reason == Reason.FOUND)[:, None]
     used[used.sum(1) < min(3, V)] = False
     found = agreement(rig.R, rig.t, view.u, view.A, fit.sigma, used, fit.X)
-    share, seconds = persistence(found, first // length, matches.frames[rows], matches.fps)
-    log.debug("errors: %.0f %% of the variance lasts, for %.2f s", 100 * share, seconds)
-    return share, seconds
+    lasting = persistence(found, first // length, matches.frames[rows], matches.fps)
+    log.debug("errors: %s", lasting)
+    return lasting
 
 
 def triangulate_points(

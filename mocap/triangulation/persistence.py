@@ -12,18 +12,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mocap.persistence import Persistence
 from mocap.triangulation.kernels import accumulate, solve_symmetric, view_residual
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 # Time differences that are looked at, seconds, and how many.
-_LONGEST_S, _MOST_LAGS, _FEWEST_LAGS = 0.3, 8, 3
+_LONGEST_S, _MOST_LAGS, _FEWEST_LAGS = 1.0, 12, 3
 # Degrees of freedom that the shortest difference must have been seen with.
 _FEWEST = 300.0
 # Shares below this are what independent errors show by chance.
 _LEAST_SHARE = 0.05
-_TIMES_S = np.geomspace(0.01, 2.0, 80)
+_TIMES_S = np.geomspace(0.01, 1.0, 70)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +126,8 @@ def lagged_products(
     return product, freedom
 
 
-def persistence(
-    found: Agreement, block: NDArray[np.int64], frames: NDArray[np.int64], fps: float
-) -> tuple[float, float]:
-    """Share of the errors' variance that lasts, and the time (seconds) in which its correlation falls to 1/e.
+def persistence(found: Agreement, block: NDArray[np.int64], frames: NDArray[np.int64], fps: float) -> Persistence:
+    """How errors last.
 
     Parameters
     ----------
@@ -140,13 +139,13 @@ def persistence(
 
     Returns
     -------
-    share, seconds
-        Share 0 where errors of different frames are independent, or too little is seen to tell.
+    Persistence
+        Without any where errors of different frames are independent, or too little is seen to tell.
 
     Notes
     -----
-    The correlations at time differences up to 0.3 s, each weighted with the degrees of freedom it was seen
-    with, are fitted by share exp(-dt / seconds).
+    To the correlations at time differences up to 1 s, each weighted with the degrees of freedom it was seen
+    with, the sum of a constant and a decaying exponential is fitted.
     """
     T = len(frames)
     series = np.arange(len(found.usable)).reshape(T, -1)
@@ -161,7 +160,7 @@ def persistence(
         product, weight[k] = _products(found, series[rows].ravel(), series[rows + lag].ravel())
         r[k] = product / max(weight[k], 1e-9)
     if count < _FEWEST or weight[0] < _FEWEST or not same > 0:
-        return 0.0, 0.0
+        return Persistence()
     return fit_decay(r * count / same, np.maximum(weight, 0), lags * step / fps)
 
 
@@ -170,13 +169,20 @@ def _products(found: Agreement, first: NDArray[np.int64], second: NDArray[np.int
     return float(product), float(freedom)
 
 
-def fit_decay(correlation: Array, weight: Array, seconds: Array) -> tuple[float, float]:
-    """Share and time of share exp(-seconds / time) nearest to correlations [K]; (0, 0) where there is none."""
-    shape = np.exp(-seconds / _TIMES_S[:, None])
-    share = np.clip((shape * weight * correlation).sum(1) / np.maximum((shape**2 * weight).sum(1), 1e-12), 0, 1)
-    misfit = (weight * (correlation - share[:, None] * shape) ** 2).sum(1)
+def fit_decay(correlation: Array, weight: Array, seconds: Array) -> Persistence:
+    """The constant + share exp(-seconds / time) nearest to correlations [K] with weights [K], both at least 0."""
+    # A time beyond a third of the longest difference cannot be told from a constant.
+    times = _TIMES_S[np.maximum(seconds.max() / 3, _TIMES_S[0]) >= _TIMES_S]
+    shape = np.exp(-seconds / times[:, None])
+    one, s, ss = weight.sum(), shape @ weight, shape**2 @ weight
+    c, sc = correlation @ weight, shape @ (weight * correlation)
+    share = np.maximum((one * sc - s * c) / np.maximum(one * ss - s * s, 1e-12), 0)
+    constant = np.maximum((c - share * s) / one, 0)
+    share = np.where(constant > 0, share, np.maximum(sc / np.maximum(ss, 1e-12), 0))
+    misfit = (weight * (correlation - constant[:, None] - share[:, None] * shape) ** 2).sum(1)
     best = int(np.argmin(misfit))
-    # What is left of the shortest difference's correlation decides: a long share of a short time says nothing.
-    if share[best] * shape[best, 0] < _LEAST_SHARE:
-        return 0.0, 0.0
-    return float(share[best]), float(_TIMES_S[best])
+    # What chance gives counts as nothing: a large share of a short time is as little as a small one.
+    lasting = share[best] if share[best] * shape[best, 0] >= _LEAST_SHARE else 0.0
+    steady = constant[best] if constant[best] >= _LEAST_SHARE else 0.0
+    whole = max(1.0, lasting + steady)
+    return Persistence(float(lasting / whole), float(times[best]), float(steady / whole))
