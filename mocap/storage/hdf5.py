@@ -149,8 +149,11 @@ def _read(path: Path, kind: type[R], span: tuple[int, int] | None) -> R:
                 where=str(path),
                 hint="run `mocap run` again; what does not fit is made anew",
             )
+        specs = array_specs(kind)
+        lacking = [f.name for f in fields(kind) if f.name not in (file if f.name in specs else file.attrs)]  # type: ignore[arg-type]
+        if lacking:
+            raise _outdated(path, file, kind.__name__, lacking)
         try:
-            specs = array_specs(kind)
             rows = slice(None) if span is None else slice(*np.searchsorted(file["frames"][()], span).tolist())
             values: dict[str, Any] = {
                 name: read_chunks(file[name], *((spec.dims.index("T"), rows) if "T" in spec.dims else (0, slice(None))))
@@ -186,6 +189,21 @@ def _open(path: Path) -> h5py.File:
         return h5py.File(path, "r")
     except OSError as error:
         raise _damaged(path, str(error)) from error
+
+
+def _outdated(path: Path, file: h5py.File, kind: str, lacking: list[str]) -> StorageError:
+    """An intact file of a layout that had fewer fields; what it holds is kept until the stage is run again."""
+    try:
+        made = Provenance(**json.loads(str(file.attrs["provenance"])))
+        stage, version = made.stage, made.package_version
+    except (KeyError, ValueError, TypeError):
+        stage = version = ""
+    session = path.parents[3] if len(path.parents) > 3 and path.parents[2].name == ".mocap" else "SESSION"
+    return StorageError(
+        "an artifact made by an older version of the program", expected=f"{kind} with {', '.join(lacking)}",
+        found=f"{kind} without" + (f", made by version {version}" if version else ""), where=str(path),
+        hint=f"make it anew: mocap run {session} --from {stage or 'STAGE'}",
+    )  # fmt: skip
 
 
 def _damaged(path: Path, why: str) -> StorageError:

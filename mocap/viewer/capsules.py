@@ -97,7 +97,7 @@ class People:
     def compared(person_ids: NDArray[np.int64], joint_names: tuple[str, ...], settings: ViewSettings) -> People:
         """People of a second result: dark grey and slender, so that the first shows round them."""
         slender = replace(
-            settings, joint_radius_m=0.6 * settings.joint_radius_m, bone_radius_m=0.5 * settings.bone_radius_m,
+            settings, joint_radius_m=0.5 * settings.joint_radius_m, bone_radius_m=0.3 * settings.bone_radius_m,
             colour=Colouring.PERSON,
         )  # fmt: skip
         people = People(person_ids, joint_names, slender)

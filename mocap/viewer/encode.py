@@ -24,8 +24,9 @@ log = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 
-# x264's own scale; 20 is not told from the original at arm's length.
-_QUALITY, _PRESET = "20", "superfast"
+# x264's own scale; 20 is not told from the original at arm's length. Its fastest preset takes half the time of the
+# next and twice the space (7 Mbit/s for 1080p), which is the better bargain while somebody waits.
+_QUALITY, _PRESET = "20", "ultrafast"
 _QUEUED = 4
 
 

@@ -19,9 +19,9 @@ from mocap.viewer.capsules import Capsules, People
 from mocap.viewer.clip import Clip, as_clip
 from mocap.viewer.encode import write_h264
 from mocap.viewer.labels import label
-from mocap.viewer.scene import axes_lines, camera_frustums, known_skeleton, trails
+from mocap.viewer.scene import axes_lines, camera_frustums, trails
 from mocap.viewer.settings import ViewSettings
-from mocap.viewer.view import Orbit, facing, through
+from mocap.viewer.view import Orbit, make_orbit, through
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -100,19 +100,6 @@ def middle_frame(result: Trajectories3D | Clip) -> int:
     return int(best[np.abs(best - len(present) / 2).argmin()])
 
 
-def make_orbit(result: Trajectories3D | Clip, settings: ViewSettings) -> Orbit:
-    """The view that keeps all people in the picture, from where the first of them is seen from the front."""
-    clip = as_clip(result)
-    positions = clip.sample
-    skeleton = known_skeleton(clip.joint_names)
-    front = -np.pi / 2
-    if skeleton is not None:
-        left, right = (positions[:, 0, skeleton.index(f"{s}_hip")] if positions.shape[1] else None for s in "lr")
-        front = front if left is None or right is None else facing(left, right)
-    # A little from the side, where depth shows.
-    return Orbit(positions, front + np.radians(25.0), settings)
-
-
 def render_frames(
     result: Trajectories3D | Clip,
     rig: CameraRig | None = None,
@@ -165,12 +152,12 @@ class _Scene:
         people = self._people.capsules(moment.part, moment.row)
         draw_shadows(image, people, camera)
         shown = [people, self._still]
-        if self._other is not None and self._compared is not None:
-            k = self._other.row_of(int(self._clip.frames[t]))
-            if k is not None:
-                second = self._other.at(k)
-                shown.append(self._compared.capsules(second.part, second.row))
         if self._settings.trail_s > 0:
             shown.append(Capsules.of_lines(trails(moment.part, moment.row, self._settings.trail_s), _TRAIL_M))
         draw_capsules(image, Capsules.together(shown), camera)
+        if self._other is not None and self._compared is not None:
+            k = self._other.row_of(int(self._clip.frames[t]))
+            if k is not None:  # over the rest, or what agrees could not be seen
+                second = self._other.at(k)
+                draw_capsules(image, self._compared.capsules(second.part, second.row), camera)
         return image

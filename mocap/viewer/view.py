@@ -7,6 +7,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from calibration.camera import Camera
 from mocap.errors import DataError
+from mocap.types import Trajectories3D
+from mocap.viewer.clip import Clip, as_clip
+from mocap.viewer.scene import known_skeleton
 from mocap.viewer.settings import ViewSettings
 
 Array = NDArray[np.float64]
@@ -136,3 +139,16 @@ def facing(left: Array, right: Array) -> float:
     forward = np.stack([across[:, 1], -across[:, 0]], -1)  # left x up
     middle = forward[len(forward) // 2] if len(forward) else np.array([0.0, -1.0])
     return float(np.arctan2(middle[1], middle[0]))
+
+
+def make_orbit(result: Trajectories3D | Clip, settings: ViewSettings) -> Orbit:
+    """The view that keeps all people in the picture, from where the first of them is seen from the front."""
+    clip = as_clip(result)
+    positions = clip.sample
+    skeleton = known_skeleton(clip.joint_names)
+    front = -np.pi / 2
+    if skeleton is not None:
+        left, right = (positions[:, 0, skeleton.index(f"{s}_hip")] if positions.shape[1] else None for s in "lr")
+        front = front if left is None or right is None else facing(left, right)
+    # A little from the side, where depth shows.
+    return Orbit(positions, front + np.radians(25.0), settings)

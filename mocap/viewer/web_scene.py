@@ -15,10 +15,10 @@ from mocap.viewer.capsules import Capsules, People
 from mocap.viewer.clip import Moment
 from mocap.viewer.exhibit import Exhibit
 from mocap.viewer.footage import Footage
-from mocap.viewer.render import make_orbit
 from mocap.viewer.scene import axes_lines, trails
 from mocap.viewer.settings import Colouring, ViewSettings
 from mocap.viewer.shapes import ball, octahedron, tube
+from mocap.viewer.view import make_orbit
 
 Array = NDArray[np.float64]
 

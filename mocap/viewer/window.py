@@ -17,9 +17,9 @@ from mocap.viewer._open3d import load_open3d
 from mocap.viewer.exhibit import Exhibit
 from mocap.viewer.lighting import shadow
 from mocap.viewer.player import Player
-from mocap.viewer.render import make_orbit
 from mocap.viewer.scene import SkeletonModel, axes_lines, camera_frustums, floor_tiles
 from mocap.viewer.settings import ViewSettings
+from mocap.viewer.view import make_orbit
 
 KEYS = """\
 space        play, pause

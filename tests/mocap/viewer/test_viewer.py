@@ -19,9 +19,10 @@ from mocap.viewer.exhibit import Exhibit
 from mocap.viewer.labels import ink_of
 from mocap.viewer.overlay import overlay_keypoints, overlay_trajectories
 from mocap.viewer.player import Player
-from mocap.viewer.render import make_orbit, middle_frame, render, render_frames
+from mocap.viewer.render import middle_frame, render, render_frames
 from mocap.viewer.scene import SkeletonModel, camera_frustums, floor_tiles, known_skeleton, person_colour, trails
 from mocap.viewer.settings import ViewSettings
+from mocap.viewer.view import make_orbit
 
 SMALL = ViewSettings(width=320, height=240)
 
