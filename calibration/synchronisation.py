@@ -112,6 +112,25 @@ def parse_offsets(text: str) -> dict[str, float]:
     return out
 
 
+@dataclass(frozen=True)
+class Gap:
+    """Frames that a camera took no picture of, though its file goes on as if it had.
+
+    Attributes
+    ----------
+    camera : int
+        View.
+    frame : int
+        First stored frame behind the gap, as the file counts.
+    missing : int
+        How many are missing before it.
+    """
+
+    camera: int
+    frame: int
+    missing: int
+
+
 @dataclass(frozen=True, eq=False)
 class TimeModel:
     """When frames are exposed: camera v's frame f at (1 + drift[v]) f / (rate[v] fps) + offset_s[v].
@@ -131,6 +150,8 @@ class TimeModel:
         Frames per second of each camera as a share of the session's; 1 unless given.
     drift_std : float64 [V], optional
         Standard deviation of the drift; NaN where not known.
+    gaps : tuple of Gap
+        A camera's frames behind one count as that many later.
 
     Raises
     ------
@@ -145,9 +166,11 @@ class TimeModel:
     method: str
     rate: Array = field(default=None)  # type: ignore[arg-type]
     drift_std: Array = field(default=None)  # type: ignore[arg-type]
+    gaps: tuple[Gap, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cameras", tuple(self.cameras))
+        object.__setattr__(self, "gaps", tuple(sorted(self.gaps, key=lambda g: (g.camera, g.frame))))
         for name, usual in (("rate", 1.0), ("drift_std", np.nan)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(len(self.cameras), usual))
@@ -176,20 +199,41 @@ class TimeModel:
     @property
     def is_identity(self) -> bool:
         """Whether all cameras expose at the common times."""
-        return not (self.offset_s.any() or self.drift.any() or (self.rate != 1).any())
+        return not (self.offset_s.any() or self.drift.any() or (self.rate != 1).any() or self.gaps)
+
+    def counts(self, camera: int, frames: Array) -> Array:
+        """What a camera's stored frame numbers would be had none been lost."""
+        frames = np.asarray(frames, np.float64)
+        lost = [g.missing * (frames >= g.frame) for g in self.gaps if g.camera == camera]
+        return frames + sum(lost, np.zeros_like(frames))
+
+    def stored(self, camera: int, counts: Array) -> Array:
+        """The inverse of `counts`, NaN within a gap."""
+        counts = np.asarray(counts, np.float64)
+        out, lost = counts.copy(), 0
+        for g in (g for g in self.gaps if g.camera == camera):
+            # Between the last frame before the gap and the first behind it.
+            within = (counts > g.frame + lost - 1) & (counts < g.frame + lost + g.missing)
+            lost += g.missing
+            out = np.where(within, np.nan, np.where(counts >= g.frame + lost, counts - lost, out))
+        return out
 
     def exposure_times(self, camera: int, frames: Array, fps: float) -> Array:
         """Seconds on the common clock of a camera's frame numbers (may be fractional).
 
         `fps` is the session's; the camera's own follows from its rate.
         """
-        own = np.asarray(frames, np.float64) / (fps * self.rate[camera])
+        own = self.counts(camera, frames) / (fps * self.rate[camera])
         return (1 + self.drift[camera]) * own + self.offset_s[camera]
 
-    def frames_at(self, camera: int, times: Array, fps: float) -> Array:
-        """Fractional frame numbers of a camera at times (seconds) of the common clock."""
+    def counts_at(self, camera: int, times: Array, fps: float) -> Array:
+        """Fractional counts (see `counts`) of a camera at times (seconds) of the common clock."""
         own = (np.asarray(times, np.float64) - self.offset_s[camera]) / (1 + self.drift[camera])
         return own * fps * self.rate[camera]
+
+    def frames_at(self, camera: int, times: Array, fps: float) -> Array:
+        """Fractional frame numbers of a camera at times (seconds) of the common clock; NaN within a gap."""
+        return self.stored(camera, self.counts_at(camera, times, fps))
 
 
 def synchronise(cameras: Sequence[str], settings: SynchronisationSettings, rate: Array | None = None) -> TimeModel:

@@ -65,15 +65,20 @@ class OffsetCosts:
     Attributes
     ----------
     offsets_s : float64 [L]
-    block : int64 [N]
-        Stretch of time each moment belongs to.
+    time : float64 [N]
+        Each moment on the first camera's own clock, s.
     cost : float32 [L, N]
         NaN where a camera shows nobody or did not film.
     """
 
     offsets_s: Array
-    block: Rows
+    time: Array
     cost: NDArray[np.float32]
+
+    @property
+    def block(self) -> Rows:
+        """Stretch of time [N] each moment belongs to."""
+        return np.asarray(np.floor((self.time - self.time.min(initial=np.inf)) / _BLOCK_S), np.int64)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -195,12 +200,18 @@ def scan_pair(
     baseline = centres[1] - centres[0]
     seen = np.flatnonzero(np.any(np.isfinite(rays[0][..., 0]), axis=(1, 2)))
     if not len(seen) or len(times[1]) < 2 or np.linalg.norm(baseline) < 1e-6 or count == 0:
-        return OffsetCosts(offsets, np.zeros(0, np.int64), np.zeros((len(offsets), 0), np.float32))
+        return OffsetCosts(offsets, np.zeros(0), np.zeros((len(offsets), 0), np.float32))
     rows = seen[np.unique(np.linspace(0, len(seen) - 1, min(samples, len(seen))).astype(int))]
+    return costs_at(rays, times, baseline, offsets, rows)
+
+
+def costs_at(
+    rays: tuple[Array, Array], times: tuple[Array, Array], baseline: Array, offsets: Array, rows: Rows
+) -> OffsetCosts:
+    """The costs of some offsets [L] at some rows [N] of the first camera; else as `scan_pair`."""
     at = _fractional_rows(times[1], times[0][rows] + offsets[:, None])
     cost = _costs(rays[0], _in_order(rays[1]), baseline, rows, at, _GATE_RAD)
-    block = np.floor((times[0][rows] - times[0][0]) / _BLOCK_S).astype(np.int64)
-    return OffsetCosts(offsets, block, cost)
+    return OffsetCosts(offsets, times[0][rows], cost)
 
 
 def _fractional_rows(times: Array, wanted: Array) -> Array:
@@ -252,8 +263,8 @@ def _block_gains(evidence: OffsetCosts, best: int, rival: int) -> Array:
     """Mean gain of one offset over another, per block of time."""
     gain = evidence.cost[rival].astype(np.float64) - evidence.cost[best]
     known = np.isfinite(gain)
-    count = np.bincount(evidence.block[known])
-    total = np.bincount(evidence.block[known], gain[known])
+    block = evidence.block[known]
+    count, total = np.bincount(block), np.bincount(block, gain[known])
     return total[count > 0] / count[count > 0]
 
 
@@ -268,4 +279,4 @@ def shifted(evidence: OffsetCosts, shift_s: float, *, mirrored: bool = False) ->
     rows = np.arange(len(offsets)) - round(shift_s / step)
     inside = (rows >= 0) & (rows < len(offsets))
     moved = np.where(inside[:, None], cost[np.clip(rows, 0, len(offsets) - 1)], np.float32(np.nan))
-    return OffsetCosts(offsets, evidence.block, moved)
+    return OffsetCosts(offsets, evidence.time, moved)

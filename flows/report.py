@@ -128,7 +128,8 @@ def _video_frames(take: Take, work: Work) -> dict[str, NDArray[np.int64]]:
     times = work.read(Stage.SYNCHRONISE, AlignmentRecord).to_time_model()
     seconds = take.matches.frames / take.matches.fps
     for v, camera in enumerate(times.cameras):
-        out[camera] = np.round(times.frames_at(v, seconds, take.matches.fps)).astype(np.int64)
+        at = times.frames_at(v, seconds, take.matches.fps)
+        out[camera] = np.where(np.isfinite(at), np.round(at), -1).astype(np.int64)  # lost frames have no picture
     return out
 
 

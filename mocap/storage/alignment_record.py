@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.refinement import RigCorrection
-from calibration.synchronisation import TimeModel
+from calibration.synchronisation import Gap, TimeModel
 from mocap.arrays import Record, array
 from mocap.synchronisation.align import Alignment
 
@@ -20,8 +20,8 @@ class AlignmentRecord(Record):
 
     `measured_s` and `measured_std_s` are the offsets that the motion tells, used or not; `curve_s` and
     `curve_cost` the misfit of each camera and the partner that tells most about it, by their mutual
-    offset (NaN behind a shorter curve's end); `statements` say the same in words, per camera. Without
-    evidence from motion all are NaN or empty.
+    offset (NaN behind a shorter curve's end); `gap_...` say where which camera lost frames; `statements`
+    say the same in words, per camera. Without evidence from motion all are NaN or empty.
     """
 
     LABELS: ClassVar[dict[str, str]] = {"cameras": "V", "statements": "V"}
@@ -35,6 +35,9 @@ class AlignmentRecord(Record):
     measured_std_s: NDArray[np.float64] = array("V", "f8", units="s")
     curve_s: NDArray[np.float64] = array("V L", "f8", units="s")
     curve_cost: NDArray[np.float64] = array("V L", "f8", units="0..1")
+    gap_camera: NDArray[np.int64] = array("G", "i8", units="view")
+    gap_frame: NDArray[np.int64] = array("G", "i8", units="stored frame")
+    gap_missing: NDArray[np.int64] = array("G", "i8", units="frames")
     rotation: NDArray[np.float64] = array("V 3", "f8", units="rad", frame="camera")
     rotation_std: NDArray[np.float64] = array("V 3", "f8", units="rad", frame="camera")
     offset_before: NDArray[np.float64] = array("V", "f8", units="px", frame="image")
@@ -64,6 +67,9 @@ class AlignmentRecord(Record):
             measured_std_s=evidence.std_s if evidence else unknown,
             curve_s=curve_s,
             curve_cost=curve_cost,
+            gap_camera=np.array([g.camera for g in times.gaps], np.int64),
+            gap_frame=np.array([g.frame for g in times.gaps], np.int64),
+            gap_missing=np.array([g.missing for g in times.gaps], np.int64),
             rotation=correction.rotation,
             rotation_std=correction.std,
             offset_before=correction.offset_before,
@@ -75,9 +81,11 @@ class AlignmentRecord(Record):
 
     def to_time_model(self) -> TimeModel:
         """When each camera exposes."""
+        gaps = zip(self.gap_camera.tolist(), self.gap_frame.tolist(), self.gap_missing.tolist(), strict=True)
         return TimeModel(
-            self.cameras, self.offset_s, self.drift, self.offset_std_s, self.method, self.rate, self.drift_std
-        )
+            self.cameras, self.offset_s, self.drift, self.offset_std_s, self.method, self.rate, self.drift_std,
+            tuple(Gap(*g) for g in gaps),
+        )  # fmt: skip
 
     def to_correction(self) -> RigCorrection:
         """How each camera was nudged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from calibration.camera import CameraRig
 from calibration.refinement import RigCorrection
 from calibration.synchronisation import SynchronisationMethod, SynchronisationSettings, TimeModel, synchronise
+from mocap.errors import DataError
 from mocap.resampling import to_common_time
 from mocap.rig_check import check_rig
 from mocap.synchronisation.motion import MotionTimes, times_from_motion
 from mocap.types import Keypoints2D
+
+logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
@@ -54,13 +58,46 @@ def align_cameras(
     ------
     SettingsError
         An offset is given for a camera that does not exist.
+    DataError
+        No two cameras saw people at the same time.
     """
     if settings.method not in (SynchronisationMethod.AUTO, SynchronisationMethod.MOTION):
         times = synchronise(rig.names, settings, rate)
+        check_overlap(keypoints, times)
         return Alignment(times, check_rig(to_common_time(keypoints, times), rig, settings.refine_cameras))
     evidence = times_from_motion(keypoints, rig, settings, rate)
     correction = check_rig(to_common_time(keypoints, evidence.times), rig, settings.refine_cameras)
     if correction.rotation.any():
         # Cameras that look elsewhere than calibrated bias the times a little: once more without that.
         evidence = times_from_motion(keypoints, correction.apply(rig), settings, rate)
+    check_overlap(keypoints, evidence.times)
     return Alignment(evidence.times, correction, evidence)
+
+
+def check_overlap(keypoints: Keypoints2D, times: TimeModel) -> None:
+    """Say which cameras saw people only while no other did.
+
+    Raises
+    ------
+    DataError
+        No two cameras saw people at the same time.
+    """
+    seen = np.asarray((keypoints.confidence > 0).any((2, 3)))
+    spans: dict[int, tuple[float, float]] = {}
+    for v in np.flatnonzero(seen.any(1)).tolist():
+        ends = keypoints.frames[np.flatnonzero(seen[v])[[0, -1]]].astype(np.float64)
+        first, last = times.exposure_times(v, ends, keypoints.fps)
+        spans[v] = (float(first), float(last))
+    alone = [
+        v for v, (a, b) in spans.items() if not any(a <= d and c <= b for w, (c, d) in spans.items() if w != v)
+    ]  # fmt: skip
+    if len(spans) < 2 or not alone:
+        return
+    text = "; ".join(f"{times.cameras[v]}: {a:.2f} to {b:.2f} s" for v, (a, b) in spans.items())
+    if len(alone) == len(spans):
+        raise DataError(
+            "no two cameras saw anybody at the same time", expected="recordings that overlap", found=text,
+            where="the common clock", hint="check synchronise.offsets_s and that the videos are of one take",
+        )  # fmt: skip
+    names = ", ".join(times.cameras[v] for v in alone)
+    logger.warning("camera %s saw people only while no other did, and adds nothing (%s)", names, text)

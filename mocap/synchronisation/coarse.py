@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
 from calibration.projection import Lenses, rays
+from calibration.synchronisation import TimeModel
 from calibration.time_scan import OffsetCosts, OffsetCurve, judge, scan_pair, shifted
 from mocap.stretches import take_rows
 from mocap.types import Keypoints2D
@@ -33,44 +34,60 @@ class CoarseOffsets:
         Of the least certain pair that links the camera to the reference (see `OffsetCurve`).
     curves : tuple of OffsetCurve
         Per camera: the pair that tells most about it.
+    evidence : dict of camera pair to OffsetCosts
     """
 
     offset_s: Array
     reference: int
     certainty: Array
     curves: tuple[OffsetCurve | None, ...]
+    evidence: dict[tuple[int, int], OffsetCosts]
 
 
-def coarse_offsets(keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s: float) -> CoarseOffsets:
+@dataclass(frozen=True, eq=False)
+class Sights:
+    """Where each camera looked at each joint, and when by its own clock.
+
+    Attributes
+    ----------
+    directions : float64 [V, T, P, J, 3]
+        Unit vectors in the world, NaN where not seen.
+    centres : float64 [V, 3]
+    times : float64 [V, T]
+        s, frames that were lost counted.
+    """
+
+    directions: Array
+    centres: Array
+    times: Array
+
+    @staticmethod
+    def of(keypoints: Keypoints2D, rig: CameraRig, clocks: TimeModel) -> Sights:
+        """Of the middle of a take; of `clocks` only rates and gaps count."""
+        extra = max(0, len(keypoints.frames) - _MOST_FRAMES)
+        keypoints = take_rows(keypoints, slice(extra // 2, len(keypoints.frames) - (extra + 1) // 2))
+        seen = keypoints.confidence >= _MIN_CONFIDENCE
+        pixels = np.where(seen[..., None], keypoints.keypoints, np.nan).astype(np.float64)
+        centres, directions = rays(Lenses.of(rig), pixels)
+        frames = keypoints.frames.astype(np.float64)
+        times = [clocks.counts(v, frames) / (keypoints.fps * r) for v, r in enumerate(clocks.rate)]
+        return Sights(directions, centres, np.stack(times))
+
+
+def coarse_offsets(sights: Sights, search_s: float) -> CoarseOffsets:
     """Try all offsets between pairs of cameras and chain the clearest.
 
     Parameters
     ----------
-    keypoints : Keypoints2D
-        Of the same cameras as `rig`, frame numbers as each camera counts them.
-    rig : CameraRig
-    rate : float64 [V]
-        Frame rates as shares of the keypoints' own.
+    sights : Sights
     search_s : float
         Largest offset, s.
     """
-    keypoints = _middle(keypoints)
-    seen = keypoints.confidence >= _MIN_CONFIDENCE
-    pixels = np.where(seen[..., None], keypoints.keypoints, np.nan).astype(np.float64)
-    centres, directions = rays(Lenses.of(rig), pixels)
-    times = [keypoints.frames / (keypoints.fps * r) for r in rate]
+    d, t, c = sights.directions, sights.times, sights.centres
     evidence = {
-        (a, b): scan_pair((directions[a], directions[b]), (times[a], times[b]), (centres[a], centres[b]), search_s)
-        for a, b in _pairs(len(rig))
+        (a, b): scan_pair((d[a], d[b]), (t[a], t[b]), (c[a], c[b]), search_s) for a, b in _pairs(len(sights.times))
     }
-    return _chain(len(rig), evidence)
-
-
-def _middle(keypoints: Keypoints2D) -> Keypoints2D:
-    extra = len(keypoints.frames) - _MOST_FRAMES
-    if extra <= 0:
-        return keypoints
-    return take_rows(keypoints, slice(extra // 2, extra // 2 + _MOST_FRAMES))
+    return _chain(len(sights.times), evidence)
 
 
 def _pairs(views: int) -> list[tuple[int, int]]:
@@ -90,7 +107,7 @@ def _chain(views: int, evidence: dict[tuple[int, int], OffsetCosts]) -> CoarseOf
             curves[v] = curve
     first = max(pairs, key=lambda pair: pairs[pair].certainty, default=None)
     if first is None or not pairs[first].is_clear:
-        return CoarseOffsets(offset, 0, certainty, tuple(curves))
+        return CoarseOffsets(offset, 0, certainty, tuple(curves), evidence)
     offset[first[0]], certainty[first[0]] = 0.0, pairs[first].certainty
     while True:
         placed = {v: _place(v, offset, evidence) for v in range(views) if np.isnan(offset[v])}
@@ -101,19 +118,26 @@ def _chain(views: int, evidence: dict[tuple[int, int], OffsetCosts]) -> CoarseOf
         # A moment that the camera's clock calls best_s later: it is early by that much.
         offset[best], certainty[best], curves[best] = -found[best].best_s, found[best].certainty, found[best]
     reference = int(np.flatnonzero(np.isfinite(offset))[0])
-    return CoarseOffsets(offset - offset[reference], reference, certainty, tuple(curves))
+    return CoarseOffsets(offset - offset[reference], reference, certainty, tuple(curves), evidence)
 
 
 def _place(camera: int, offset: Array, evidence: dict[tuple[int, int], OffsetCosts]) -> OffsetCurve | None:
     """One camera's clock against the group's, from all pairs with its members."""
+    parts = [part for _, part in against_group(camera, offset, evidence)]
+    return judge(parts) if parts else None
+
+
+def against_group(
+    camera: int, offset: Array, evidence: dict[tuple[int, int], OffsetCosts]
+) -> list[tuple[tuple[int, int], OffsetCosts]]:
+    """The pairs of a camera with those of known offset [V], all by what its own clock is later than the common one."""
     parts = []
     for (a, b), costs in evidence.items():
+        if not len(costs.time):
+            continue
+        # The member's clock shows the common time less its offset.
         if camera == b and np.isfinite(offset[a]):
-            # The member's clock shows the common time less its offset.
-            parts.append(shifted(costs, -offset[a]))
+            parts.append(((a, b), shifted(costs, -offset[a])))
         elif camera == a and np.isfinite(offset[b]):
-            parts.append(shifted(costs, -offset[b], mirrored=True))
-    parts = [p for p in parts if len(p.block)]
-    if not parts or len({len(p.offsets_s) for p in parts}) > 1:
-        parts = parts[:1]
-    return judge(parts) if parts else None
+            parts.append(((a, b), shifted(costs, -offset[b], mirrored=True)))
+    return parts if len({len(p.offsets_s) for _, p in parts}) == 1 else parts[:1]

@@ -9,25 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
-from calibration.projection import Lenses, undistort
-from calibration.synchronisation import SynchronisationMethod, SynchronisationSettings, TimeModel
-from calibration.time_refinement import Clocks, PointTracks, refine_clocks
-from mocap.matching import MatchingSettings, match_people
-from mocap.resampling import to_common_time
-from mocap.stretches import spread_windows
-from mocap.synchronisation.coarse import CoarseOffsets, coarse_offsets
-from mocap.timeline import segments
-from mocap.types import Keypoints2D, Matches
+from calibration.synchronisation import Gap, SynchronisationMethod, SynchronisationSettings, TimeModel
+from calibration.time_refinement import Clocks
+from mocap.synchronisation.coarse import CoarseOffsets, Sights, coarse_offsets
+from mocap.synchronisation.drops import Drop, find_drop
+from mocap.synchronisation.fine import fine_clocks
+from mocap.types import Keypoints2D
 
 logger = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
-_MIN_CONFIDENCE = 0.3
-_SAMPLES = 60_000  # of a view, frame and joint; more would cost time and add little
-_WINDOWS = 10
-_LONG_S = 60.0  # below it a drift of a usual clock (some 10 ppm) cannot be seen
-_MIN_RUN = 8  # samples of a point without a gap
+_MOST_DROPS = 6
 # Not decided: an offset known worse than this part of a frame says less than the cameras' name plate.
 _VAGUE_FRAMES = 0.3
 # Beyond doubt not genlocked: more than this part of a frame, and far more than its uncertainty.
@@ -48,6 +41,8 @@ class MotionTimes:
         What was measured, used or not; NaN where it cannot be decided.
     coarse : CoarseOffsets
         With the curves of cost against offset.
+    drops : tuple of Drop
+        Frames that were lost or stored twice without the file saying so.
     """
 
     times: TimeModel
@@ -55,6 +50,7 @@ class MotionTimes:
     offset_s: Array
     std_s: Array
     coarse: CoarseOffsets
+    drops: tuple[Drop, ...] = ()
 
 
 def times_from_motion(
@@ -81,11 +77,11 @@ def times_from_motion(
     rig = rig.select(keypoints.cameras)
     V = len(rig)
     rate = np.ones(V) if rate is None else np.asarray(rate, np.float64)
-    coarse = coarse_offsets(keypoints, rig, rate, settings.search_s)
+    coarse, drops, gaps = _coarse(keypoints, rig, rate, settings.search_s)
     clocks = Clocks(np.zeros(V), np.zeros(V), np.full((2 * V, 2 * V), np.nan), np.full(V, np.nan))
     decided = np.isfinite(coarse.offset_s)
     if decided.sum() >= 2:
-        clocks = _fine(keypoints, rig, rate, coarse, decided)
+        clocks = fine_clocks(keypoints, rig, rate, coarse, gaps)
     std = np.where(decided, clocks.offset_std_s, np.nan)
     step = 1 / (keypoints.fps * rate)
     decided &= std <= _VAGUE_FRAMES * step
@@ -93,8 +89,11 @@ def times_from_motion(
     offset = np.where(decided, clocks.offset_s, np.nan)
     apart = decided & (np.abs(offset) > _CLEAR_FRAMES * step + _CLEAR_STD * std)
     used = settings.method is SynchronisationMethod.MOTION or bool(apart.any()) or bool((rate != 1).any())
-    statements = tuple(_statement(n, v, clocks, offset, std, coarse, step[v], used) for v, n in enumerate(rig.names))
-    (logger.warning if used and apart.any() else logger.info)("camera times: %s", "; ".join(statements))
+    statements = tuple(
+        _statement(n, v, clocks, offset, std, coarse, step[v], used) + _lost(v, drops) for v, n in enumerate(rig.names)
+    )
+    notable = drops or (used and apart.any())
+    (logger.warning if notable else logger.info)("camera times: %s", "; ".join(statements))
     times = TimeModel(
         rig.names,
         np.where(decided & used, offset, 0.0),
@@ -103,8 +102,66 @@ def times_from_motion(
         "motion in the take" if used else "genlocked: no offset shows in the motion",
         rate,
         np.where(decided, clocks.drift_std, np.nan),
+        gaps,
     )
-    return MotionTimes(times, statements, offset, std, coarse)
+    return MotionTimes(times, statements, offset, std, coarse, drops)
+
+
+def _coarse(
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s: float
+) -> tuple[CoarseOffsets, tuple[Drop, ...], tuple[Gap, ...]]:
+    """Offsets to about a frame; frames that were lost are found one gap after the other and taken into account."""
+    drops: list[Drop] = []
+    coarse, found = _scan(keypoints, rig, rate, search_s, ())
+    while found is not None and len(drops) < _MOST_DROPS:
+        gaps = tuple(d.gap for d in drops)
+        tried, _ = _scan(keypoints, rig, rate, search_s, (*gaps, found.gap))
+        missing = _counted(keypoints, rig, rate, tried, gaps, found.gap)
+        if missing == 0:
+            break
+        found = replace(found, gap=replace(found.gap, missing=missing))
+        drops.append(found)
+        if missing < 0:
+            return coarse, tuple(drops), gaps
+        coarse, found = _scan(keypoints, rig, rate, search_s, (*gaps, found.gap))
+    return coarse, tuple(drops), tuple(d.gap for d in drops)
+
+
+def _scan(
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s: float, gaps: tuple[Gap, ...]
+) -> tuple[CoarseOffsets, Drop | None]:
+    nothing = np.zeros(len(rig))
+    clocks = TimeModel(rig.names, nothing, nothing, nothing, "counted", rate, gaps=gaps)
+    sights = Sights.of(keypoints, rig, clocks)
+    coarse = coarse_offsets(sights, search_s)
+    return coarse, find_drop(sights, coarse, clocks, keypoints.fps)
+
+
+def _counted(
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, gaps: tuple[Gap, ...], gap: Gap
+) -> int:
+    """How many frames are missing: the camera counts as another one behind the gap, 0 where that does not tell."""
+    if not np.isfinite(coarse.offset_s[gap.camera]):
+        return 0
+    clocks = fine_clocks(keypoints, rig, rate, coarse, (*gaps, gap), behind=gap)
+    period = 1 / (keypoints.fps * rate[gap.camera])
+    frames = (clocks.offset_s[-1] - clocks.offset_s[gap.camera]) / period + gap.missing
+    std = float(np.hypot(clocks.offset_std_s[-1], clocks.offset_std_s[gap.camera])) / period
+    whole = round(float(frames)) if np.isfinite(frames) else 0
+    return whole if std < _VAGUE_FRAMES and abs(frames - whole) < _VAGUE_FRAMES + 3 * std else 0
+
+
+def _lost(camera: int, drops: tuple[Drop, ...]) -> str:
+    """What is said of a camera's lost frames."""
+    text = ""
+    for d in drops:
+        if d.gap.camera == camera:
+            what = "lost, put back" if d.gap.missing > 0 else "too many, not corrected"
+            text += (
+                f"; {abs(d.gap.missing)} frames {what}: before frame {d.gap.frame} (between {d.earliest} and "
+                f"{d.latest}), found from the motion"
+            )
+    return text
 
 
 def _statement(
@@ -120,62 +177,3 @@ def _statement(
     if clocks.drift_std[v] > 0:
         text += f", drift {1e6 * clocks.drift[v]:+.1f} +- {1e6 * clocks.drift_std[v]:.1f} ppm"
     return text if used else text + ", taken for 0"
-
-
-def _fine(
-    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, decided: NDArray[np.bool_]
-) -> Clocks:
-    """Continuous-time estimate; cameras without a coarse offset stay out of it."""
-    V, fps = len(rig), keypoints.fps
-    # Whole frames where rates are equal: what is matched are then the detector's own points.
-    start = np.where(decided, coarse.offset_s, 0.0)
-    whole = np.where(rate == 1, np.round(start * fps) / fps, start)
-    nothing = np.zeros(V)
-    model = TimeModel(rig.names, whole, nothing, nothing, "coarse", rate)
-    sample = _windows(keypoints)
-    matches = match_people(to_common_time(sample, model), rig, MatchingSettings())
-    tracks = _tracks(matches, rig, model, decided)
-    first = Clocks(start, nothing, np.zeros((2 * V, 2 * V)), np.ones(V))
-    if not len(tracks.time):
-        return replace(first, covariance=np.full((2 * V, 2 * V), np.inf))
-    long = float(np.ptp(keypoints.frames)) / fps >= _LONG_S
-    clocks = refine_clocks(tracks, rig.R, rig.t, first, with_drift=long, reference=coarse.reference)
-    # A camera that none of the tracks show has no uncertainty of its own.
-    unseen = ~np.isin(np.arange(V), tracks.view) & (np.arange(V) != coarse.reference)
-    covariance = clocks.covariance.copy()
-    covariance[np.flatnonzero(unseen), np.flatnonzero(unseen)] = np.inf
-    return replace(clocks, covariance=covariance)
-
-
-def _windows(keypoints: Keypoints2D) -> Keypoints2D:
-    """As much of the take as is worth its time."""
-    V, _, P, J = keypoints.confidence.shape
-    most = max(200, _SAMPLES // (V * J * min(P, 2)))
-    return spread_windows(keypoints, _WINDOWS, most // _WINDOWS)
-
-
-def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray[np.bool_]) -> PointTracks:
-    """Joints of all people as tracks at the cameras' own times; a jump in the frames parts a track."""
-    points = np.where((matches.confidence >= _MIN_CONFIDENCE)[..., None], matches.keypoints, np.nan)
-    points = np.where(decided[:, None, None, None, None], points, np.nan).astype(np.float64)
-    xy = undistort(Lenses.of(rig), points)
-    piece = np.zeros(len(matches.frames), np.int64)
-    for k, rows in enumerate(segments(matches.frames, 2)):
-        piece[rows] = k
-    v, t, p, j = np.nonzero(np.isfinite(xy).all(-1))
-    key = np.stack([piece[t], p, j], 1)
-    unique, track, count = np.unique(key, axis=0, return_inverse=True, return_counts=True)
-    track = track.reshape(-1)
-    views = np.zeros((len(unique), len(rig)), bool)
-    views[track, v] = True
-    keep = ((count >= 2 * _MIN_RUN) & (views.sum(1) >= 2))[track]
-    _, track = np.unique(track[keep], return_inverse=True)
-    v, t, p, j = v[keep], t[keep], p[keep], j[keep]
-    common = matches.frames / matches.fps
-    own = np.stack([
-        model.frames_at(c, common, matches.fps) / (matches.fps * model.rate[c]) for c in range(len(rig))
-    ])  # fmt: skip
-    focal = rig.K[:, 0, 0]
-    stated = matches.uncertainty[v, t, p, j].astype(np.float64)
-    pixels = np.where(np.isfinite(stated) & (stated > 0), stated, 1.0)
-    return PointTracks(v, track, own[v, t], xy[v, t, p, j], pixels / focal[v])
