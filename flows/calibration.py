@@ -35,8 +35,8 @@ class CalibrationJob:
         Folder for pictures.
     floor_frame : int
         Frame in which the board lies on the floor; -1: none.
-    world_points : Path or None
-        Measured scene points, see `calibration.scene_points`.
+    world : Path or None
+        What fixes the world, see `flows.world.world_of`.
     intrinsics_only : bool
     max_frames : int
         Frames searched per camera.
@@ -48,7 +48,7 @@ class CalibrationJob:
     intrinsics: Path | None = None
     plots: Path | None = None
     floor_frame: int = -1
-    world_points: Path | None = None
+    world: Path | None = None
     intrinsics_only: bool = False
     max_frames: int = 900
 
@@ -83,10 +83,10 @@ def run_calibration(job: CalibrationJob, progress: Progress | None = None) -> Ca
     )
     known = read_rig(job.intrinsics) if job.intrinsics else None
     result = calibrate_footage(job.folder, board, settings, known, progress)
-    if job.world_points is not None:
-        from calibration.scene_points import place_in_scene
+    if job.world is not None:
+        from flows.world import placed
 
-        result = place_in_scene(result, job.world_points)
+        result = placed(result, job.world)
     with atomic_path(job.output) as temporary:
         write_rig_toml(result.rig, temporary)
         keep_earlier(job.output, temporary)
@@ -116,7 +116,7 @@ def check_output(job: CalibrationJob) -> None:
         )  # fmt: skip
     if not job.output.exists():
         return
-    inputs = {"--board": job.board, "--world-points": job.world_points, "--intrinsics": job.intrinsics}
+    inputs = {"--board": job.board, "--world": job.world, "--intrinsics": job.intrinsics}
     for option, path in inputs.items():
         if path is not None and path.exists() and path.samefile(job.output):
             raise CalibrationError(

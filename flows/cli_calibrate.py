@@ -29,8 +29,14 @@ def calibrate(
     floor_frame: Annotated[
         int, typer.Option(metavar="FRAME", help="Frame in which the board lies on the floor: z = 0 there.")
     ] = -1,
-    world_points: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Measured scene points that fix the world.")
+    world: Annotated[
+        Path | None,
+        typer.Option(
+            "--world",
+            "--world-points",
+            metavar="FILE",
+            help="What fixes the world: measured points or an L-frame (.toml), or a person who walks (.npz keypoints).",
+        ),
     ] = None,
     intrinsics_only: Annotated[bool, typer.Option("--intrinsics-only", help="Lenses alone, no places.")] = False,
     max_frames: Annotated[int, typer.Option(min=1, help="Frames searched per camera, evenly spread.")] = 900,
@@ -42,9 +48,7 @@ def calibrate(
     """
     from flows.calibration import CalibrationJob, backup_of, run_calibration
 
-    job = CalibrationJob(
-        footage, board, output, intrinsics, plots, floor_frame, world_points, intrinsics_only, max_frames
-    )
+    job = CalibrationJob(footage, board, output, intrinsics, plots, floor_frame, world, intrinsics_only, max_frames)
     replaced = output.is_file() and output.read_bytes()
     with _bars() as progress:
         result = run_calibration(job, progress)

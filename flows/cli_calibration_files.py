@@ -41,6 +41,10 @@ def convert_calibration(
     up: Annotated[
         str | None, typer.Option(metavar="AXIS", help="Axis of IN that points up (x, -y, ...): turned to z.")
     ] = None,
+    world: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What fixes the world, as for `mocap calibrate`: .toml or .npz."),
+    ] = None,
 ) -> None:
     """Convert a camera calibration from one program's format to another's."""
     from calibration.formats import WRITABLE, RigFormat, import_rig, reoriented
@@ -57,6 +61,11 @@ def convert_calibration(
         rig = rig.select(name.strip() for name in cameras.split(","))
     if up is not None:
         rig = reoriented(rig, up)
+    if world is not None:
+        from calibration.world_frame import in_world
+        from flows.world import world_of
+
+        rig = in_world(rig, world_of(rig, world))
     notes = [*imported.notes, *_write(rig, target, written)]
     typer.echo(f"{target}: {len(rig)} cameras ({', '.join(rig.names)}); world: {rig.world_source}")
     for note in notes:
