@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from mocap.detection import regions as rg
 from mocap.detection import ssd
+from mocap.detection.acceleration import to_device
 from mocap.detection.poses import Poses
 from mocap.detection.tflite_graph import read_graph
 from mocap.detection.tflite_torch import TFLiteNetwork
@@ -61,8 +63,8 @@ class BlazePose:
         self.device, self.refine = device, refine
         finder = read_graph(folder / BLAZEPOSE_DETECTOR.name, ("Identity", "Identity_1"))
         landmarks = read_graph(folder / BLAZEPOSE_LANDMARKS.name, ("Identity", "Identity_1", "Identity_3"))
-        self.finder = TFLiteNetwork(finder).eval().to(device)
-        self.landmarks = TFLiteNetwork(landmarks).eval().to(device)
+        self.finder: nn.Module = TFLiteNetwork(finder).eval().to(device)
+        self.landmarks: nn.Module = TFLiteNetwork(landmarks).eval().to(device)
         self.anchors = ssd.anchors()
 
     @torch.inference_mode()
@@ -121,7 +123,7 @@ class BlazePose:
         )
 
     def _to_device(self, crops: NDArray[np.uint8]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).flip(-1).float()
+        return to_device(crops, self.device).flip(-1).float()
 
 
 def _refine(points: torch.Tensor, heatmaps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from mocap.detection import associative, openpose, part_affinity
+from mocap.detection.acceleration import to_device
 from mocap.detection.heatmap_pose import IMAGENET_MEAN, IMAGENET_STD
 from mocap.detection.peaks import Assembled
 from mocap.skeleton import COCO_17, OPENPOSE_18, Skeleton
@@ -51,7 +52,7 @@ class TagPeople:
         """People in BGR frames [n, H, W, 3]."""
         scale = self.side / min(frames.shape[1:3])
         images = padded(frames, scale, _MULTIPLE, fill=0)
-        values = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).flip(1).float()
+        values = to_device(images, self.device).permute(0, 3, 1, 2).flip(1).float()
         values = ((values - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
         heatmaps, tags = (x.float() for x in self.network(values))
         every_tag, shift = [tags], 0.0
@@ -92,7 +93,7 @@ class FieldPeople:
         """People in BGR frames [n, H, W, 3]."""
         scale = self.side / frames.shape[1]
         images = padded(frames, scale, openpose.STRIDE, fill=_OPENPOSE_FILL)
-        values = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 256 - 0.5
+        values = to_device(images, self.device).permute(0, 3, 1, 2).float() / 256 - 0.5
         heatmaps, fields = self.network(values.contiguous(memory_format=torch.channels_last))
         found = part_affinity.assemble(heatmaps, fields, part_affinity.LIMBS, self.assembly)
         # A cell is the middle of its 8 x 8 pixels. Peaks are trained 7 px wide.

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from mocap.detection import regions as rg
+from mocap.detection.acceleration import to_device
 from mocap.detection.onnx_file import OnnxFile
 from mocap.detection.transformers_folder import load_folder
 from mocap.errors import WeightsError
@@ -210,7 +211,7 @@ class RTDETR:
     @torch.inference_mode()
     def __call__(self, crops: Images, min_score: float) -> list[tuple[Floats, Floats]]:
         """Boxes and scores of the people in each crop [n, size, size, 3] (BGR)."""
-        values = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).to(self.device)
+        values = to_device(crops[..., ::-1], self.device)
         found = self._network(pixel_values=values.permute(0, 3, 1, 2).float() / 255)
         scores = found.logits[..., self._person].sigmoid().double().cpu().numpy()
         centre, extent = np.split(found.pred_boxes.double().cpu().numpy() * self.size, 2, axis=-1)

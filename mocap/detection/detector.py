@@ -89,9 +89,13 @@ def _one_network(settings: DetectionSettings, device: torch.device) -> RegionNet
 
 
 def _blazepose(settings: DetectionSettings, device: torch.device) -> BlazePose:
+    from mocap.detection.acceleration import accelerated
     from mocap.detection.blazepose import BlazePose
 
-    return BlazePose(models.ensure("blazepose"), device, refine=settings.refine)
+    blazepose = BlazePose(models.ensure("blazepose"), device, refine=settings.refine)
+    blazepose.finder = accelerated(blazepose.finder, settings, device)
+    blazepose.landmarks = accelerated(blazepose.landmarks, settings, device)
+    return blazepose
 
 
 def person_finder(settings: DetectionSettings, device: torch.device, path: Path | None = None) -> Finder:
@@ -129,6 +133,7 @@ def picture_network(settings: DetectionSettings, device: torch.device, path: Pat
     """The network for whole pictures that the settings name; see `crop_network`."""
     import torch
 
+    from mocap.detection.acceleration import accelerated
     from mocap.detection.bottom_up import FieldPeople, TagPeople
     from mocap.detection.checkpoints import load_strictly
 
@@ -144,13 +149,13 @@ def picture_network(settings: DetectionSettings, device: torch.device, path: Pat
         with torch.device("meta"):
             body = OpenPose()
         load_strictly(body, path, add_command=model.add_command)
-        return FieldPeople(body, device, model.input_size[1])
+        return FieldPeople(accelerated(body, settings, device), device, model.input_size[1])
     from mocap.detection.higher_hrnet import HigherHRNet
 
     with torch.device("meta"):
         network = HigherHRNet(_WIDTHS[settings.detector], len(SKELETONS[model.skeleton].joints))
     load_strictly(network, path, add_command=model.add_command)
-    return TagPeople(network, device, model.input_size[1], flip=settings.flip_test)
+    return TagPeople(accelerated(network, settings, device), device, model.input_size[1], flip=settings.flip_test)
 
 
 def crop_network(settings: DetectionSettings, device: torch.device, path: Path | None = None) -> CropNetwork:
@@ -168,6 +173,7 @@ def crop_network(settings: DetectionSettings, device: torch.device, path: Path |
     WeightsError
         The weights are missing or of another network.
     """
+    from mocap.detection.acceleration import accelerated
     from mocap.detection.fusion import DropoutLooks, MirrorLook
     from mocap.detection.heatmap_pose import HeatmapPose
 
@@ -182,7 +188,13 @@ def crop_network(settings: DetectionSettings, device: torch.device, path: Path |
     network, unbiased = _heatmap_network(settings.detector, model, len(skeleton.joints), path)
     decoder = DecoderSettings(method=settings.decoder)
     pose = HeatmapPose(
-        network, device, model.input_size, decoder, flip=settings.flip_test, unbiased=unbiased, skeleton=skeleton
+        accelerated(network, settings, device),
+        device,
+        model.input_size,
+        decoder,
+        flip=settings.flip_test,
+        unbiased=unbiased,
+        skeleton=skeleton,
     )
     return DropoutLooks(pose, network, settings.dropout_samples) if settings.dropout_samples else pose
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mocap.detection.acceleration import to_device
 from mocap.detection.decoders import DecoderSettings
 from mocap.detection.heatmaps import decode_heatmaps
 from mocap.detection.topdown import CropPoints
@@ -52,7 +53,7 @@ class HeatmapPose:
     @torch.inference_mode()
     def __call__(self, images: NDArray[np.uint8]) -> CropPoints:
         """Joints in crops [n, H, W, 3], RGB."""
-        values = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float() / 255
+        values = to_device(images, self.device).permute(0, 3, 1, 2).float() / 255
         values = (values - self._mean) / self._std
         heatmaps = self._heatmaps(values)
         cells = torch.tensor([heatmaps.shape[-1], heatmaps.shape[-2]], device=self.device, dtype=torch.float32)
