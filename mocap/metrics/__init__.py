@@ -12,7 +12,7 @@ from mocap.metrics.bootstrap import bootstrap_interval
 from mocap.metrics.evaluation import evaluate, evaluate_shelf
 from mocap.metrics.ground_truth import read_ground_truth, read_result_npz
 from mocap.metrics.identity import IdentityScore, identity_score, person_distances
-from mocap.metrics.keypoints2d import KeypointAP, average_precision, box_size, oks, pck, pckh
+from mocap.metrics.keypoints2d import KeypointAP, average_precision, box_size, oks, pck, pck_by_joint, pckh
 from mocap.metrics.limbs import limb_length_error, limb_lengths, limb_spread
 from mocap.metrics.motion_error import (
     acceleration_error,
@@ -87,6 +87,7 @@ __all__ = [
     "pa_mpjpe",
     "pck",
     "pck3d",
+    "pck_by_joint",
     "pckh",
     "pcp_mean",
     "pcp_strict",

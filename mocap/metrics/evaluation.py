@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from mocap.metrics.averages import action_rows, mean_by_group, mean_error, mean_
 from mocap.metrics.bootstrap import bootstrap_interval
 from mocap.metrics.correspondence import common_joints, common_rows, joints_left_out, root_weights
 from mocap.metrics.filling import fill_gaps
-from mocap.metrics.identity import identity_score, person_distances
+from mocap.metrics.identity import IdentityScore, identity_score, person_distances
 from mocap.metrics.limbs import limb_length_error, limb_spread
 from mocap.metrics.motion_error import acceleration_error, foot_slide, mpjve
 from mocap.metrics.pairing import align_take, matched_persons
@@ -69,25 +70,15 @@ def evaluate(prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings |
     weights = root_weights(c.names)
     centred, centred_truth = _centred(c.matched, weights), _centred(c.actual, weights)
     absolute, relative = joint_errors(c.matched, c.actual), joint_errors(centred, centred_truth)
-    aligned = pa_joint_errors(c.matched, c.actual)
-    three = (absolute, relative, aligned)
-    rigid = rigid_joint_errors(c.matched, c.actual)
+    three = (absolute, relative, pa_joint_errors(c.matched, c.actual))
     known = np.asarray(np.isfinite(c.actual).all(-1))
     others = known & (weights < 1)
     found = absolute[np.isfinite(absolute)]
     every = np.isfinite(c.actual_everywhere).all(-1)
     filled = joint_errors(fill_gaps(c.matched_everywhere, c.all_frames), c.actual_everywhere)
-    names, rows = action_rows(c.actions)
-    by_action = [mean_by_group(errors, rows, len(names)) for errors in three]
-    by_joint, by_person, by_frame = (
-        [mean_error(errors, axis) for errors in three] for axis in ((0, 1), (0, 2), (1, 2))
-    )  # fmt: skip
     return Evaluation(
         joint_names=c.names,
         joints_left_out=joints_left_out(truth, c.names),
-        mpjpe=float(mean_error(absolute)),
-        root_mpjpe=float(mean_error(relative)),
-        pa_mpjpe=float(mean_error(aligned)),
         n_mpjpe=_scaled(centred, centred_truth),
         mpjpe_interval=_interval(absolute, prediction, truth, settings),
         mpjpe_filled=float(mean_error(filled)),
@@ -100,42 +91,47 @@ def evaluate(prediction: Poses3D, truth: Poses3D, settings: EvaluationSettings |
         root_mpjpe_without_root=float(mean_error(np.where(others, relative, np.nan))),
         pck150_without_root=pck3d(relative, others),
         auc_without_root=auc3d(relative, others),
-        rigid_mpjpe=float(mean_error(rigid)),
+        rigid_mpjpe=float(mean_error(rigid_joint_errors(c.matched, c.actual))),
         cps=cps(c.matched, c.actual),
         mpjve=mpjve(centred, centred_truth, c.frames),
         acceleration=acceleration_error(c.matched, c.actual, c.frames),
         fps=_rate(prediction, truth),
         foot_slide=_slide(c),
         limb_error=_limb_error(c),
-        per_joint=by_joint[0],
-        root_per_joint=by_joint[1],
-        pa_per_joint=by_joint[2],
-        per_person=by_person[0],
-        root_per_person=by_person[1],
-        pa_per_person=by_person[2],
-        per_frame=by_frame[0],
-        root_per_frame=by_frame[1],
-        pa_per_frame=by_frame[2],
-        actions=names,
-        per_action=by_action[0],
-        root_per_action=by_action[1],
-        pa_per_action=by_action[2],
-        action_mpjpe=mean_of_groups(by_action[0]),
-        action_root_mpjpe=mean_of_groups(by_action[1]),
-        action_pa_mpjpe=mean_of_groups(by_action[2]),
-        samples=sample_counts(*three),
         worst_joint=_worst_joint(absolute),
         frame_numbers=c.frames,
         person_pairs=tuple((int(truth.person_ids[t]), int(prediction.person_ids[p])) for t, p in c.pairs),
         frames=len(c.frames),
         limb_spread=_spread(prediction),
-        identity=identity_score(
-            person_distances(c.predicted, c.actual),
-            np.asarray(known.any(-1)),
-            np.asarray(np.isfinite(c.predicted).all(-1).any(-1)),
-        ),
+        identity=_identity(c),
         frame_offset=c.offset,
         notes=notes_on(prediction, truth, c.matched, c.actual, settings),
+        **_breakdown(three, c.actions),
+    )
+
+
+def _breakdown(errors: tuple[Array, Array, Array], actions: tuple[str, ...]) -> dict[str, Any]:
+    """The fields of an `Evaluation` that are means of the absolute, root-aligned and aligned errors [T, A, J]."""
+    names, rows = action_rows(actions)
+    fields: dict[str, Any] = {"actions": names, "samples": sample_counts(*errors)}
+    for kind, e in zip(("", "root_", "pa_"), errors, strict=True):
+        by_action = mean_by_group(e, rows, len(names))
+        fields |= {
+            f"{kind}mpjpe": float(mean_error(e)),
+            f"{kind}per_joint": mean_error(e, (0, 1)),
+            f"{kind}per_person": mean_error(e, (0, 2)),
+            f"{kind}per_frame": mean_error(e, (1, 2)),
+            f"{kind}per_action": by_action,
+            f"action_{kind}mpjpe": mean_of_groups(by_action),
+        }
+    return fields
+
+
+def _identity(c: _Compared) -> IdentityScore:
+    return identity_score(
+        person_distances(c.predicted, c.actual),
+        np.asarray(np.isfinite(c.actual).all(-1).any(-1)),
+        np.asarray(np.isfinite(c.predicted).all(-1).any(-1)),
     )
 
 

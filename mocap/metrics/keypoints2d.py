@@ -41,6 +41,18 @@ def pck(prediction: Array, truth: Array, size: Array, alpha: float = 0.2) -> flo
     return float(right[known].mean()) if known.any() else float("nan")
 
 
+def pck_by_joint(prediction: Array, truth: Array, size: Array, alpha: float = 0.2) -> Array:
+    """`pck` of each joint [J] by itself; NaN for a joint that is never known. Parameters as in `pck`.
+
+    Papers' mean is over all known joints (`pck`), MPII's over the means of joint groups: both can be made of this.
+    """
+    known = np.isfinite(truth).all(-1)
+    right = np.linalg.norm(prediction - truth, axis=-1) <= alpha * np.asarray(size)[..., None]
+    axes = tuple(range(known.ndim - 1))
+    count = known.sum(axes)
+    return np.asarray(np.where(count > 0, (right & known).sum(axes) / np.maximum(count, 1), np.nan))
+
+
 def pckh(prediction: Array, truth: Array, head_size: Array, alpha: float = 0.5) -> float:
     """PCK normalised by the head (PCKh@0.5): Andriluka et al., 2D human pose estimation (CVPR 2014).
 

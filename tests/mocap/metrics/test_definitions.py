@@ -27,6 +27,7 @@ from mocap.metrics import (
     pa_mpjpe,
     pck,
     pck3d,
+    pck_by_joint,
     pckh,
     pcp_mean,
     pcp_strict,
@@ -256,6 +257,9 @@ def test_pck_by_hand():
     assert pck(prediction, truth, np.array([100.0])) == pytest.approx(2 / 3)
     prediction[0, 0] = np.nan
     assert pck(prediction, truth, np.array([100.0])) == pytest.approx(1 / 3)
+    by_joint = pck_by_joint(np.stack([prediction, truth]), np.stack([truth, truth]), np.full((2, 1), 100.0))
+    assert by_joint[:3] == pytest.approx([0.5, 0.5, 1])
+    assert np.isnan(by_joint[3])
     assert pckh(truth, truth, np.array([10.0])) == 1
     assert np.isnan(box_size(np.full((1, 3, 2), np.nan))).all()
 
