@@ -12,7 +12,7 @@ from mocap.errors import SettingsError
 
 def export(
     session: Annotated[Path, typer.Argument(metavar="SESSION", help="Session folder.")],
-    output: Annotated[Path, typer.Option(help="File to write.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
     format_: Annotated[
         str,
         typer.Option("--format", help="npz, csv, bvh, glb, fbx, usd, c3d or trc; by the file's ending if not given."),
