@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mocap.errors import SettingsError
-from mocap.metrics import Evaluation
+from mocap.metrics import Evaluation, worst_frames
 from mocap.storage.atomic import write_bytes
 
 Image = NDArray[np.uint8]
@@ -65,14 +65,22 @@ def _bars(panel: Image, values: NDArray[np.float64], names: tuple[str, ...]) -> 
 
 
 def _lines(panel: Image, evaluations: list[Evaluation]) -> None:
+    """Error over the frames that any result was compared in; a line ends where a frame is missing."""
     top = _axis(panel, "MPJPE over the compared frames, mm", 1000 * np.concatenate([e.per_frame for e in evaluations]))
+    frames = np.unique(np.concatenate([e.frame_numbers for e in evaluations]))
     for i, e in enumerate(evaluations):
-        x = _LEFT + np.arange(e.frames) / max(e.frames - 1, 1) * (_WIDTH - _LEFT - 20)
-        known = np.isfinite(e.per_frame)
-        points = np.stack([x[known], [_row(v, top) for v in 1000 * e.per_frame[known]]], -1).astype(np.int32)
-        cv2.polylines(panel, [points], False, _COLOURS[i % 6], 1, cv2.LINE_AA)
-    _text(panel, f"frame {evaluations[0].frame_numbers[0]}", (_LEFT, _row(0, top) + 18), _INK)
-    _text(panel, f"{evaluations[0].frame_numbers[-1]}", (_WIDTH - 90, _row(0, top) + 18), _INK)
+        at = np.searchsorted(frames, e.frame_numbers)
+        x = _LEFT + at / max(len(frames) - 1, 1) * (_WIDTH - _LEFT - 20)
+        known = np.flatnonzero(np.isfinite(e.per_frame))
+        for run in np.split(known, np.flatnonzero(np.diff(at[known]) > 1) + 1) if len(known) else ():
+            points = np.stack([x[run], [_row(v, top) for v in 1000 * e.per_frame[run]]], -1).astype(np.int32)
+            cv2.polylines(panel, [points], False, _COLOURS[i % 6], 1, cv2.LINE_AA)
+        for frame, error, _ in worst_frames(e, 1):
+            place = (int(x[np.flatnonzero(e.frame_numbers == frame)[0]]), _row(1000 * error, top))
+            cv2.circle(panel, place, 5, _COLOURS[i % 6], 1, cv2.LINE_AA)
+            _text(panel, f"{frame}", (min(place[0] + 8, _WIDTH - 60), place[1] - 4), _COLOURS[i % 6])
+    _text(panel, f"frame {frames[0]}", (_LEFT, _row(0, top) + 18), _INK)
+    _text(panel, f"{frames[-1]}", (_WIDTH - 90, _row(0, top) + 18), _INK)
 
 
 def _axis(panel: Image, title: str, values: NDArray[np.float64]) -> float:

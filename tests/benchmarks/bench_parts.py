@@ -182,15 +182,17 @@ def storage(effort: Effort) -> Iterator[Row]:
         path, other = Path(name) / "k.h5", Path(name) / "k.npz"
         write, read = seconds(lambda: write_record(path, k), 2), seconds(lambda: read_record(path, Keypoints2D), 2)
         size = len(encode_record(k)) / 1e6
-        theirs = seconds(lambda: np.savez_compressed(other, *arrays), 1), seconds(lambda: _load(other), 2)
-        their_size = other.stat().st_size / 1e6
+        # NumPy's compression is slow: a part of the frames is enough.
+        part = [a[:, : max(1, a.shape[1] // 20)] for a in arrays]
+        theirs = seconds(lambda: np.savez_compressed(other, *part), 1), seconds(lambda: _load(other), 2)
+        their_size, some = other.stat().st_size / 1e6, sum(a.nbytes for a in part) / 1e6
     case = f"{effort.storage_frames} frames x 4 views x 33, {megabytes:.0f} MB"
     note = "limit: asked; peer: numpy.savez_compressed"
-    yield Row("storage", case, "write", megabytes / write, "MB/s", limit=200.0, peer=megabytes / theirs[0], note=note,
+    yield Row("storage", case, "write", megabytes / write, "MB/s", limit=200.0, peer=some / theirs[0], note=note,
               main=True)  # fmt: skip
-    yield Row("storage", case, "read", megabytes / read, "MB/s", limit=200.0, peer=megabytes / theirs[1], note=note,
+    yield Row("storage", case, "read", megabytes / read, "MB/s", limit=200.0, peer=some / theirs[1], note=note,
               main=True)  # fmt: skip
-    yield Row("storage", case, "size on disk", size / megabytes, "of memory", limit=0.6, peer=their_size / megabytes,
+    yield Row("storage", case, "size on disk", size / megabytes, "of memory", limit=0.6, peer=their_size / some,
               note=note)  # fmt: skip
 
 

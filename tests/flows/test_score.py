@@ -178,3 +178,16 @@ def test_calibrations_are_scored_up_to_their_world(tmp_path):
     assert scores["centre_mm"] == pytest.approx(0, abs=1e-2)
     assert scores["focal"] == pytest.approx(0.01, abs=1e-5)
     assert "root mean square" in call(*paths)
+
+
+def test_a_plotted_line_ends_where_frames_are_missing(files, tmp_path):
+    """Columns of the lower half that hold the line's colour: none where the result has nothing."""
+    X = truth_positions(procedural_motion(40, 30.0, seed=1), H36M_17) + [0.01, 0, 0]
+    X[10:30] = np.nan
+    path = tmp_path / "p.png"
+    call(save(tmp_path / "gap.npz", X, fps=30.0), "--ground-truth", files[0], "--plot", str(path))
+    image = cv2.imread(str(path)).astype(int)[420:720]
+    inked = (np.abs(image - (178, 114, 0)).sum(-1) < 60).any(0)
+    left, width = 90, 1400 - 90 - 20
+    assert inked[left + 10 : left + int(width * 8 / 39)].mean() > 0.9
+    assert not inked[left + int(width * 13 / 39) : left + int(width * 29 / 39)].any()
