@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mocap.matching.flip_path import JOINT_VIEWS, flip_possible, joint_viterbi, view_viterbi
 from mocap.matching.poses import ray_ray_distance
 from mocap.skeleton import Skeleton
 
@@ -24,8 +25,6 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-# Views decided jointly (2^n states); the others follow one at a time.
-JOINT_VIEWS = 8
 # Robust cost of one pair of rays: squared distance over 2 sigma^2, at most this.
 _CAP = 4.5
 _SIGMA_FLOOR_M, _SIGMA_UNKNOWN_M = 0.01, 0.05
@@ -140,164 +139,6 @@ def pair_costs(
                         w = min(confidence[v, t, left] + confidence[v, t, right],
                                 confidence[b, t, left] + confidence[b, t, right])  # fmt: skip
                         cost[i, t, v, c] = w * (total_crossed / n_crossed - total_alike / n_alike)
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def flip_possible(cost: Array, flip_cost: Array, core: Ints, starts: Bools, change_cost: float) -> bool:
-    """Whether any path with a flip can be better than none: an upper bound on what flips gain.
-
-    Parameters
-    ----------
-    cost : float64 [T, V, C], flip_cost : float64 [T, V], core : int [C], starts : bool [T]
-    """
-    run = 0.0
-    for t in range(cost.shape[0]):
-        gain, cheapest = 0.0, np.inf
-        for v in range(cost.shape[1]):
-            cheapest = min(cheapest, flip_cost[t, v])
-            gain += max(-flip_cost[t, v], 0.0)
-            for c in range(cost.shape[2]):
-                if core[c] < v or (core[c] != v and not _is_core(core, v)):
-                    gain += max(-cost[t, v, c], 0.0)
-        gain -= max(cheapest, 0.0)
-        run = gain + (0.0 if starts[t] else max(run, -change_cost))
-        if run > 0.0:
-            return True
-    return False
-
-
-@njit(cache=True, error_model="numpy")
-def _is_core(core: Ints, v: int) -> bool:
-    for c in core:  # noqa: SIM110 -- numba knows no generators
-        if c == v:
-            return True
-    return False
-
-
-@njit(cache=True, error_model="numpy")
-def _relax(value: Array, source: NDArray[np.int16], views: int, change_cost: float, start: bool) -> None:
-    """Cheapest way into each state from the frame before: value [2^V] in place, source [2^V] whence."""
-    n = value.shape[0]
-    for s in range(n):
-        source[s] = s
-    if start:
-        source[:] = np.argmin(value)
-        value[:] = 0.0
-        return
-    # One view at a time: changes of different views add up.
-    for v in range(views):
-        bit = 1 << v
-        for s in range(n):
-            if s & bit:
-                continue
-            low, high = value[s], value[s | bit]
-            if high + change_cost < low:
-                value[s], source[s] = high + change_cost, source[s | bit]
-            elif low + change_cost < high:
-                value[s | bit], source[s | bit] = low + change_cost, source[s]
-
-
-@njit(cache=True, error_model="numpy")
-def _pay(value: Array, cost: Array, flip_cost: Array, energy: Array) -> None:
-    """Add what each state costs in this frame; cost [V, V], flip_cost [V], energy [2^V] is scratch."""
-    energy[0] = 0.0
-    for a in range(cost.shape[0]):
-        bit = 1 << a
-        for s in range(bit):
-            # State s with a flipped too: a now differs from those of the lower views that are not.
-            extra = flip_cost[a]
-            for b in range(a):
-                extra += -cost[a, b] if (s >> b) & 1 else cost[a, b]
-            for b in range(a + 1, cost.shape[0]):
-                extra += cost[a, b]
-            energy[s | bit] = energy[s] + extra
-    low = np.inf
-    for s in range(value.shape[0]):
-        value[s] += energy[s]
-        low = min(low, value[s])
-    for s in range(value.shape[0]):
-        value[s] -= low
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def joint_viterbi(
-    cost: Array,
-    starts: Bools,
-    flip_cost: Array,
-    change_cost: float,
-    flipped: Bools,
-    causal: bool = False,
-) -> None:
-    """Which views are flipped in each frame, all views together.
-
-    Parameters
-    ----------
-    cost : float64 [T, V, V]
-        From `pair_costs`; V is at most `JOINT_VIEWS`.
-    starts : bool [T]
-        Where a continuous piece of the recording begins.
-    flip_cost : float64 [T, V]
-        Cost of being flipped, whatever the other views say.
-    change_cost : float
-        Cost of a view's change from one frame to the next.
-    flipped : bool [T, V]
-        Result.
-    causal : bool
-        Decide each frame by itself and those before it.
-    """
-    T, V = cost.shape[0], cost.shape[1]
-    n = 1 << V
-    back = np.zeros((T, n), np.int16)
-    value, source, energy = np.zeros(n), np.zeros(n, np.int16), np.zeros(n)
-    for t in range(T):
-        _relax(value, source, V, change_cost, starts[t])
-        back[t] = source
-        _pay(value, cost[t], flip_cost[t], energy)
-        if causal:
-            best = np.argmin(value)
-            for v in range(V):
-                flipped[t, v] = (best >> v) & 1
-    if causal:
-        return
-    state = np.argmin(value)
-    for t in range(T - 1, -1, -1):
-        for v in range(V):
-            flipped[t, v] = (state >> v) & 1
-        state = back[t, state]
-
-
-@njit(cache=True, error_model="numpy", nogil=True)
-def view_viterbi(
-    advantage: Array,
-    starts: Bools,
-    flip_cost: Array,
-    change_cost: float,
-    flipped: Bools,
-    causal: bool = False,
-) -> None:
-    """Two-state chain of one view: `advantage` [T] is what the other views say for "as labelled"."""
-    T = advantage.shape[0]
-    back = np.zeros((T, 2), np.bool_)
-    plain, turned = 0.0, 0.0
-    for t in range(T):
-        if starts[t]:
-            back[t, 0] = back[t, 1] = turned < plain
-            plain = turned = 0.0
-        else:
-            back[t, 0] = turned + change_cost < plain
-            back[t, 1] = not plain + change_cost < turned
-            plain, turned = min(plain, turned + change_cost), min(turned, plain + change_cost)
-        turned += advantage[t] + flip_cost[t]
-        low = min(plain, turned)
-        plain, turned = plain - low, turned - low
-        if causal:
-            flipped[t] = turned < plain
-    if causal:
-        return
-    state = turned < plain
-    for t in range(T - 1, -1, -1):
-        flipped[t] = state
-        state = back[t, 1] if state else back[t, 0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mocap.matching import MatchingSettings, match_people
-from mocap.matching.flips import PairGroups, joint_viterbi, view_viterbi
+from mocap.matching.flip_path import joint_viterbi, view_viterbi
+from mocap.matching.flips import PairGroups
 from mocap.skeleton import BLAZEPOSE_33, COCO_17, H36M_17, LIMBS_12
 from mocap.synthetic.motion import procedural_motion, truth_positions
 from mocap.synthetic.noise import NoiseSettings, observe_labelled
