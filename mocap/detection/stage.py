@@ -64,11 +64,7 @@ def detect_video(
     """
     info = probe(path)
     frames = range(info.n_frames) if frames is None else frames
-    if frames.step != 1 or len(frames) == 0:
-        found = f"{frames}"
-        raise VideoError(
-            "frames to detect in are not consecutive", expected="range(a, b)", found=found, where=str(path)
-        )
+    _require_consecutive(frames, path)
     detector = make_detector(settings, device) if detector is None else detector
     detector.start(info.fps)
     if info.timing_note:
@@ -78,18 +74,32 @@ def detect_video(
         parts.append(_detect_intact(detector, batch, settings.max_people))
         if progress is not None:
             progress(len(batch.intact))
+    found = _one_view(parts, frames, camera or Path(path).stem, detector.skeleton.joints, info.fps)
+    if not np.isfinite(found.keypoints).any():
+        log.warning("%s: nobody was found in frames %d..%d", path, frames.start, frames.stop - 1)
+    return found
+
+
+def _require_consecutive(frames: range, path: Path | str) -> None:
+    if frames.step != 1 or len(frames) == 0:
+        found = f"{frames}"
+        raise VideoError(
+            "frames to detect in are not consecutive", expected="range(a, b)", found=found, where=str(path)
+        )
+
+
+def _one_view(parts: list[People], frames: range, camera: str, joints: tuple[str, ...], fps: float) -> Keypoints2D:
+    """Batches put together, with the slots that are used."""
     keypoints = np.concatenate([p.keypoints for p in parts])
     people = _slots_used(keypoints)
-    if not np.isfinite(keypoints).any():
-        log.warning("%s: nobody was found in frames %d..%d", path, frames.start, frames.stop - 1)
     return Keypoints2D(
         keypoints=keypoints[None, :, :people],
         confidence=np.concatenate([p.confidence for p in parts])[None, :, :people],
         uncertainty=np.concatenate([p.uncertainty for p in parts])[None, :, :people],
         frames=np.arange(frames.start, frames.stop),
-        cameras=(camera if camera is not None else Path(path).stem,),
-        joint_names=detector.skeleton.joints,
-        fps=info.fps,
+        cameras=(camera,),
+        joint_names=joints,
+        fps=fps,
     )
 
 

@@ -5,8 +5,8 @@ OMP_NUM_THREADS=1 python tests/benchmarks/detection.py [--only landmarks decoder
 landmarks: BlazePose's landmark network in torch against the TFLite runtime, same crops, one thread
 (processor time, so that a busy machine does not matter). decoders: error against the Cramer-Rao
 bound. rendered: PCK, PCKh and OKS-AP on rendered pictures. video: where the time of a whole video
-goes. gpu: crops/s at three batch sizes and the share of the achievable matrix throughput; random
-weights, only where there is a GPU.
+goes. gpu: crops/s at three batch sizes and the share of the achievable matrix throughput and memory
+bandwidth, plain and compiled, and whole videos; random weights, only where there is a GPU.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +24,20 @@ import torch
 from bench_table import Row, machine, markdown
 
 from mocap import models
+from mocap.detection.acceleration import accelerated
 from mocap.detection.blazepose import BlazePose
 from mocap.detection.decoders import DecoderName, DecoderSettings
 from mocap.detection.detector import make_detector
+from mocap.detection.heatmap_pose import HeatmapPose
 from mocap.detection.heatmaps import centre_bound, decode_heatmaps
 from mocap.detection.hrnet import HRNet
+from mocap.detection.poses import Poses, RegionNetwork
 from mocap.detection.rendered_set import rendered_pictures, score_detector
-from mocap.detection.settings import DetectionSettings
+from mocap.detection.settings import DetectionSettings, Precision
 from mocap.detection.tflite_graph import read_graph
 from mocap.detection.tflite_torch import TFLiteNetwork
+from mocap.detection.topdown import TopDown
+from mocap.detection.tracking import RegionTracker
 from mocap.devices import DeviceChoice, resolve_device
 from mocap.models import BLAZEPOSE_LANDMARKS
 from mocap.synthetic.render import render_camera
@@ -108,15 +114,32 @@ def rendered() -> Iterator[Row]:
 
 
 def video(device: torch.device | None = None) -> Iterator[Row]:
-    """Frames/s of whole videos, and the shares of decoding, network and the rest."""
+    """Frames/s of whole videos with BlazePose, and the shares of decoding, network and the rest."""
     device = torch.device("cpu") if device is None else device
-    scene = make_scene(96, 30.0, 5, n_cameras=1, size=(1080, 1080))
     settings = DetectionSettings()
-    detector = make_detector(settings, device)
     blazepose = BlazePose(models.ensure("blazepose"), device)
+    yield from whole_video("BlazePose", blazepose, settings, device)
+
+
+class Held(TopDown):
+    """A top-down network of random weights that does all of its work, but keeps to the region it was given."""
+
+    def estimate(self, crops: np.ndarray, regions: np.ndarray) -> Poses:
+        poses = super().estimate(crops, regions)
+        sure = np.ones(len(crops))
+        return replace(poses, score=sure, sharpness=sure, regions=regions)
+
+
+def whole_video(
+    name: str, network: RegionNetwork, settings: DetectionSettings, device: torch.device, frames: int = 96
+) -> Iterator[Row]:
+    """Frames/s of a rendered video; the share of the network is that of its crops alone, in batches as used."""
+    scene = make_scene(frames, 30.0, 5, n_cameras=1, size=(1080, 1080))
+    detector = RegionTracker(network, settings)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cam.mp4"
         write_video(path, render_camera(scene, scene.rig.cameras[0]), 30.0, (1080, 1080))
+        detector.detect(next(iter(read_frames(path, batch=settings.batch_frames))))  # what is made on first use
         start = time.process_time(), time.perf_counter()
         batches = list(read_frames(path, batch=settings.batch_frames))
         decode = clock(device, start)
@@ -125,21 +148,19 @@ def video(device: torch.device | None = None) -> Iterator[Row]:
         for batch in batches:
             detector.detect(batch)
         detect = clock(device, start)
-    frames = sum(len(b) for b in batches)
-    crops = np.zeros((settings.batch_frames, 256, 256, 3), np.uint8)
+    size = network.crop_size
+    crops = np.zeros((settings.batch_frames, size, size, 3), np.uint8)
     regions = np.tile([540.0, 540.0, 800.0, 0.0], (len(crops), 1))
-    blazepose.estimate(crops, regions)
+    network.estimate(crops, regions)
     start = time.process_time(), time.perf_counter()
-    blazepose.estimate(crops, regions)
-    network = clock(device, start) * frames / len(crops)
-    name = f"BlazePose, 1080x1080 video, {device.type}"
-    yield Row("detection", name, "speed", frames / (decode + detect), "frames/s", note="one after the other")
+    network.estimate(crops, regions)
+    share = clock(device, start) * frames / len(crops)
+    case = f"{name}, 1080x1080 video, {device.type}"
+    yield Row("detection", case, "speed", frames / (decode + detect), "frames/s", note="one after the other")
     for what, seconds in (
-        ("decode", decode),
-        ("landmark network", network),
-        ("search, crops, Python", detect - network),
-    ):
-        yield Row("detection", name, f"share of {what}", 100 * seconds / (decode + detect), "%")
+        ("decode", decode), ("pose network", share), ("search, crops, Python", detect - share),
+    ):  # fmt: skip
+        yield Row("detection", case, f"share of {what}", 100 * seconds / (decode + detect), "%")
 
 
 def clock(device: torch.device, start: tuple[float, float]) -> float:
@@ -150,67 +171,128 @@ def clock(device: torch.device, start: tuple[float, float]) -> float:
     return time.process_time() - start[0]
 
 
-def gpu() -> Iterator[Row]:
-    """Networks on the GPU: crops/s and the share of what a large matrix product reaches."""
-    if not torch.cuda.is_available():
+def gpu(device: torch.device | None = None, batches: tuple[int, ...] = BATCHES, size: int = 8192) -> Iterator[Row]:
+    """Networks on the GPU: crops/s and the share of what a large matrix product or copy reaches; whole videos.
+
+    Another device, smaller batches and matrices are for trying out that this runs.
+    """
+    if device is None and not torch.cuda.is_available():
         yield Row("detection", "GPU", "skipped", None, "", note="no GPU here")
         return
-    device = resolve_device(DeviceChoice.CUDA)
+    device = resolve_device(DeviceChoice.CUDA) if device is None else device
     torch.backends.cudnn.benchmark = True
-    reachable = matrix_throughput(device)
+    reachable = Reachable(matrix_throughput(device, size), copy_bandwidth(device, size))
+    settings = DetectionSettings(precision=Precision.FLOAT16 if device.type == "cuda" else Precision.BFLOAT16)
     path = models.ensure("blazepose") / BLAZEPOSE_LANDMARKS.name
-    blazepose = TFLiteNetwork(read_graph(path, OUTPUTS)).eval().to(device)
-    networks = {
-        "BlazePose landmarks": (blazepose, (256, 256, 3)),
-        "HRNet-W48 384x288": (HRNet(48, 17).eval().to(device, memory_format=torch.channels_last), (3, 384, 288)),
-    }
-    try:
-        networks["ViTPose-B 256x192"] = (vitpose().eval().to(device), (3, 256, 192))
-    except ImportError:
-        yield Row("detection", "ViTPose-B 256x192", "skipped", None, "", note="transformers is not installed")
-    for name, (network, shape) in networks.items():
-        for batch in BATCHES:
-            yield from throughput(name, network, torch.rand(batch, *shape, device=device), reachable)
+    crops = {"HRNet-W48 384x288": (HRNet(48, 17), (288, 384)), "ViTPose-B 256x192": (vitpose(), (192, 256))}
+    crops = {name: (network, side) for name, (network, side) in crops.items() if network is not None}
+    networks = {"BlazePose landmarks": (TFLiteNetwork(read_graph(path, OUTPUTS)), (256, 256, 3))}
+    networks |= {name: (network, (3, *side[::-1])) for name, (network, side) in crops.items()}
+    for fused in (False, True):
+        wanted = replace(settings, compile=fused)
+        for name, (network, shape) in networks.items():
+            fast = accelerated(network.eval().to(device), wanted, device)
+            for batch in batches:
+                case = f"{name}, batch {batch}{', compiled' if fused else ''}"
+                yield from throughput(case, network, fast, torch.rand(batch, *shape, device=device), reachable)
     yield from video(device)
+    finder = BlazePose(models.ensure("blazepose"), device)
+    for name, (network, side) in crops.items():
+        pose = HeatmapPose(accelerated(network.to(device), settings, device), device, side, DecoderSettings())
+        yield from whole_video(f"{name} (random weights, flip test)", Held(finder, pose), settings, device)
 
 
-def vitpose() -> torch.nn.Module:
-    from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
-
+def vitpose() -> torch.nn.Module | None:
+    try:
+        from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation
+    except ImportError:
+        return None
     backbone = VitPoseBackboneConfig(image_size=[256, 192])
-    return VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone, num_labels=17))
+    network = VitPoseForPoseEstimation(VitPoseConfig(backbone_config=backbone, num_labels=17))
+
+    class Heatmaps(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.network(images).heatmaps
+
+    return Heatmaps()
 
 
-def matrix_throughput(device: torch.device, size: int = 8192) -> float:
-    """Operations per second of a large half-precision matrix product: what is achievable."""
-    a = torch.randn(size, size, device=device, dtype=torch.float16)
-    return 2 * size**3 / gpu_seconds(lambda: a @ a, 20)
+@dataclass(frozen=True)
+class Reachable:
+    """What the device reaches at best: operations/s of a matrix product, bytes/s of a copy."""
+
+    operations: float
+    bandwidth: float
 
 
-def gpu_seconds(work: Callable[[], object], rounds: int) -> float:
-    for _ in range(5):
+def matrix_throughput(device: torch.device, size: int) -> float:
+    """Operations per second of a large half-precision matrix product."""
+    a = torch.randn(size, size, device=device, dtype=torch.float16 if device.type == "cuda" else torch.float32)
+    return 2 * size**3 / device_seconds(device, lambda: a @ a, 20)
+
+
+def copy_bandwidth(device: torch.device, size: int) -> float:
+    """Bytes per second, read and written, of a large copy."""
+    a = torch.empty(8 * size, size, device=device)
+    b = torch.empty_like(a)
+    return 2 * a.numel() * a.element_size() / device_seconds(device, lambda: b.copy_(a), 20)
+
+
+def device_seconds(device: torch.device, work: Callable[[], object], rounds: int) -> float:
+    """Wall time of one round."""
+
+    def wait() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    for _ in range(5 if device.type == "cuda" else 1):
         work()
-    torch.cuda.synchronize()
+    wait()
     start = time.perf_counter()
-    for _ in range(rounds):
+    for _ in range(rounds if device.type == "cuda" else 1):
         work()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - start) / rounds
+    wait()
+    return (time.perf_counter() - start) / (rounds if device.type == "cuda" else 1)
 
 
-def throughput(name: str, network: torch.nn.Module, images: torch.Tensor, reachable: float) -> Iterator[Row]:
+def traffic(network: torch.nn.Module, images: torch.Tensor, width: int = 2) -> float:
+    """Bytes that the layers read and write when nothing is fused: activations and weights of `width` bytes."""
+    total = 0
+
+    def count(layer: torch.nn.Module, inputs: tuple, output: object) -> None:
+        nonlocal total
+        tensors = [t for t in (*inputs, output, *layer.parameters(recurse=False)) if isinstance(t, torch.Tensor)]
+        total += sum(t.numel() for t in tensors) * width
+
+    hooks = [m.register_forward_hook(count) for m in network.modules() if not list(m.children())]
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return float(total)
+
+
+def throughput(
+    case: str, network: torch.nn.Module, fast: torch.nn.Module, images: torch.Tensor, reachable: Reachable
+) -> Iterator[Row]:
     from torch.utils.flop_counter import FlopCounterMode
 
     if images.shape[1] == 3:
         images = images.contiguous(memory_format=torch.channels_last)
-    with torch.inference_mode(), torch.autocast("cuda", dtype=torch.float16):
+    with torch.inference_mode():
         with FlopCounterMode(display=False) as counter:
-            network(images)
-        seconds = gpu_seconds(lambda: network(images), 20)
-    case = f"{name}, batch {len(images)}"
+            moved = traffic(network, images)
+        seconds = device_seconds(images.device, lambda: fast(images), 20)
     yield Row("detection", case, "speed", len(images) / seconds, "crops/s")
     yield Row("detection", case, "throughput", counter.get_total_flops() / seconds / 1e12, "TFLOP/s",
-              limit=reachable / 1e12, note="limit: 8192^3 half-precision matrix product")  # fmt: skip
+              limit=reachable.operations / 1e12, note="limit: large half-precision matrix product")  # fmt: skip
+    yield Row("detection", case, "memory traffic", moved / seconds / 1e9, "GB/s", limit=reachable.bandwidth / 1e9,
+              note="of unfused layers at 2 bytes; limit: large copy")  # fmt: skip
 
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
