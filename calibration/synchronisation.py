@@ -52,6 +52,13 @@ class SynchronisationSettings:
     clock a camera exposes its frames. Cameras that are not named have offset 0."""
     search_s: float = 10.0
     """Methods auto and motion: largest offset between two cameras that is looked for, s."""
+    timestamps: str = ""
+    """Methods auto and motion: CSV with the moment of every frame (docs/synchronisation.md), relative to the
+    session folder or absolute; empty where there is none."""
+    timecode: bool = True
+    """Methods auto and motion: use the timecode that the video files carry."""
+    sound: bool = True
+    """Methods auto and motion: use the sound in the video files."""
     refine_cameras: CameraRefinement = CameraRefinement.AUTO
     """Turn cameras back that were nudged after calibration (a fraction of a degree), found from the people
     in the take; what was done is logged with the error before and after."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calibration.camera import CameraRig
+    from calibration.synchronisation import Gap
+    from calibration.time_evidence import ClockEvidence
+    from mocap.synchronisation.recorded import Recorded
     from mocap.types import Keypoints2D
 
 log = logging.getLogger(__name__)
@@ -114,7 +117,41 @@ def synchronise_step(work: Work) -> Record:
     keypoints = work.keypoints()
     rig = work.read(Stage.CALIBRATE, RigRecord).to_rig().select(keypoints.cameras)
     settings = work.session.config.settings.synchronise
-    return AlignmentRecord.of(align_cameras(keypoints, rig, settings, work.rates(keypoints.cameras)))
+    rates = work.rates(keypoints.cameras)
+    recorded = _recorded(work, keypoints, rig)
+    return AlignmentRecord.of(align_cameras(keypoints, rig, settings, rates, recorded))
+
+
+def _recorded(work: Work, keypoints: Keypoints2D, rig: CameraRig) -> Recorded:
+    """Time stamps, timecode and sound, as far as there are and the settings want them."""
+    from mocap.synchronisation.recorded import Recorded, read_timecode, read_timestamps
+    from mocap.synchronisation.sound import offsets_from_sound, read_sound
+
+    session, settings = work.session, work.session.config.settings.synchronise
+    names = keypoints.cameras
+    fps = keypoints.fps * work.rates(names)
+    found: list[ClockEvidence | None] = []
+    gaps: tuple[Gap, ...] = ()
+    if settings.timestamps:
+        stamps, gaps = read_timestamps(session.resolve(settings.timestamps), names, fps)
+        found.append(stamps)
+    if not clock_videos(session):
+        return Recorded(tuple(f for f in found if f is not None), gaps)
+    videos = [session.videos[n] for n in names]
+    if settings.timecode:
+        found.append(read_timecode(videos, fps))
+    if settings.sound:
+        found.append(offsets_from_sound([read_sound(p) for p in videos], rig.centres, settings.search_s))
+    return Recorded(tuple(f for f in found if f is not None), gaps)
+
+
+def clock_videos(session: Session) -> bool:
+    """Whether the synchronise stage reads the video files themselves."""
+    from calibration.synchronisation import SynchronisationMethod
+
+    settings = session.config.settings.synchronise
+    looked = settings.method in (SynchronisationMethod.AUTO, SynchronisationMethod.MOTION)
+    return bool(session.videos) and looked and (settings.timecode or settings.sound)
 
 
 def detect_step(work: Work) -> Record:
@@ -246,7 +283,7 @@ class StageSpec:
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(3, (), calibrate_step),
     Stage.DETECT: StageSpec(4, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(6, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.SYNCHRONISE: StageSpec(7, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(3, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(3, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(4, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
@@ -300,6 +337,12 @@ def ingredients(session: Session, stage: Stage, unit: str, references: Reference
             settings.pop("floor_frame"), settings.pop("max_frames")
         settings["cameras"] = [[c.name, c.calibration] for c in session.config.cameras]
         settings["images"] = {name: [f.width, f.height, *f.bars] for name, f in session.footage.items()}
+    elif stage is Stage.SYNCHRONISE:
+        if clock_videos(session):
+            inputs |= {f"file video {name}": session.digests.digest(path) for name, path in session.videos.items()}
+        if session.config.settings.synchronise.timestamps:
+            path = session.resolve(session.config.settings.synchronise.timestamps)
+            inputs["file timestamps"] = session.digests.digest(path)
     elif stage is Stage.DETECT:
         _add_detect(session, unit, settings, inputs, weights)
     elif stage is Stage.LIFT:

@@ -14,7 +14,8 @@ from calibration.synchronisation import SynchronisationMethod, SynchronisationSe
 from mocap.errors import DataError
 from mocap.resampling import to_common_time
 from mocap.rig_check import check_rig
-from mocap.synchronisation.motion import MotionTimes, times_from_motion
+from mocap.synchronisation.motion import NOTHING_RECORDED, MotionTimes, times_from_motion
+from mocap.synchronisation.recorded import Recorded
 from mocap.types import Keypoints2D
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,9 @@ class Alignment:
 
 
 def align_cameras(
-    keypoints: Keypoints2D, rig: CameraRig, settings: SynchronisationSettings, rate: Array | None = None
-) -> Alignment:
+    keypoints: Keypoints2D, rig: CameraRig, settings: SynchronisationSettings, rate: Array | None = None,
+    recorded: Recorded = NOTHING_RECORDED,
+) -> Alignment:  # fmt: skip
     """Find the cameras' times and whether they were nudged since calibration.
 
     Parameters
@@ -53,6 +55,8 @@ def align_cameras(
     settings : SynchronisationSettings
     rate : float64 [V], optional
         Frame rates as shares of the keypoints' own.
+    recorded : Recorded, optional
+        Time stamps, timecode, sound (methods auto and motion).
 
     Raises
     ------
@@ -65,11 +69,11 @@ def align_cameras(
         times = synchronise(rig.names, settings, rate)
         check_overlap(keypoints, times)
         return Alignment(times, check_rig(to_common_time(keypoints, times), rig, settings.refine_cameras))
-    evidence = times_from_motion(keypoints, rig, settings, rate)
+    evidence = times_from_motion(keypoints, rig, settings, rate, recorded)
     correction = check_rig(to_common_time(keypoints, evidence.times), rig, settings.refine_cameras)
     if correction.rotation.any():
         # Cameras that look elsewhere than calibrated bias the times a little: once more without that.
-        evidence = times_from_motion(keypoints, correction.apply(rig), settings, rate)
+        evidence = times_from_motion(keypoints, correction.apply(rig), settings, rate, recorded)
     check_overlap(keypoints, evidence.times)
     return Alignment(evidence.times, correction, evidence)
 

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
 from calibration.synchronisation import Gap, SynchronisationMethod, SynchronisationSettings, TimeModel
+from calibration.time_evidence import ClockEvidence, combine
 from calibration.time_refinement import Clocks
 from mocap.synchronisation.coarse import CoarseOffsets, Sights, coarse_offsets
 from mocap.synchronisation.drops import Drop, find_drop
 from mocap.synchronisation.fine import fine_clocks
+from mocap.synchronisation.recorded import Recorded
 from mocap.types import Keypoints2D
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ logger = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 
 _MOST_DROPS = 6
+NOTHING_RECORDED = Recorded()
 # Not decided: an offset known worse than this part of a frame says less than the cameras' name plate.
 _VAGUE_FRAMES = 0.3
 # Beyond doubt not genlocked: more than this part of a frame, and far more than its uncertainty.
@@ -54,8 +57,9 @@ class MotionTimes:
 
 
 def times_from_motion(
-    keypoints: Keypoints2D, rig: CameraRig, settings: SynchronisationSettings, rate: Array | None = None
-) -> MotionTimes:
+    keypoints: Keypoints2D, rig: CameraRig, settings: SynchronisationSettings, rate: Array | None = None,
+    recorded: Recorded = NOTHING_RECORDED,
+) -> MotionTimes:  # fmt: skip
     """Find each camera's time offset (and drift in long takes).
 
     Parameters
@@ -68,6 +72,9 @@ def times_from_motion(
         AUTO uses what was found only where cameras are beyond doubt apart, or their rates differ.
     rate : float64 [V], optional
         Frame rates as shares of the keypoints' own.
+    recorded : Recorded, optional
+        Time stamps, timecode, sound: taken together with the motion by their certainty, and instead of it
+        where the motion does not tell.
 
     Returns
     -------
@@ -77,7 +84,8 @@ def times_from_motion(
     rig = rig.select(keypoints.cameras)
     V = len(rig)
     rate = np.ones(V) if rate is None else np.asarray(rate, np.float64)
-    coarse, drops, gaps = _coarse(keypoints, rig, rate, settings.search_s)
+    coarse, drops, gaps = _coarse(keypoints, rig, rate, settings.search_s, recorded.gaps)
+    coarse = _helped(coarse, recorded, 1 / (keypoints.fps * rate))
     clocks = Clocks(np.zeros(V), np.zeros(V), np.full((2 * V, 2 * V), np.nan), np.full(V, np.nan))
     decided = np.isfinite(coarse.offset_s)
     if decided.sum() >= 2:
@@ -87,34 +95,86 @@ def times_from_motion(
     decided &= std <= _VAGUE_FRAMES * step
     std = np.where(decided, std, np.nan)
     offset = np.where(decided, clocks.offset_s, np.nan)
+    drift, drift_std = np.where(decided, clocks.drift, 0.0), np.where(decided, clocks.drift_std, np.nan)
+    said = [""] * V
+    if recorded.evidence:
+        moving = decided.copy()
+        offset, std, said = _with_recorded(offset, std, coarse.reference, recorded)
+        decided = np.isfinite(offset)
+        for part in recorded.evidence:
+            other = decided & ~moving & np.isfinite(part.drift - part.drift[coarse.reference])
+            drift = np.where(other, part.drift - part.drift[coarse.reference], drift)
+            drift_std = np.where(other, np.hypot(part.drift_std, part.drift_std[coarse.reference]), drift_std)
     apart = decided & (np.abs(offset) > _CLEAR_FRAMES * step + _CLEAR_STD * std)
     used = settings.method is SynchronisationMethod.MOTION or bool(apart.any()) or bool((rate != 1).any())
     statements = tuple(
-        _statement(n, v, clocks, offset, std, coarse, step[v], used) + _lost(v, drops) for v, n in enumerate(rig.names)
+        _statement(n, v, (drift, drift_std), offset, std, coarse, step[v], used)
+        + said[v]
+        + _lost(v, drops, recorded.gaps)
+        for v, n in enumerate(rig.names)
     )
     notable = drops or (used and apart.any())
     (logger.warning if notable else logger.info)("camera times: %s", "; ".join(statements))
     times = TimeModel(
         rig.names,
         np.where(decided & used, offset, 0.0),
-        np.where(decided & used, clocks.drift, 0.0),
+        np.where(decided & used, drift, 0.0),
         std,
-        "motion in the take" if used else "genlocked: no offset shows in the motion",
+        " and ".join(["motion in the take", *(p.source for p in recorded.evidence)])
+        if used
+        else "genlocked: no offset shows in the motion",
         rate,
-        np.where(decided, clocks.drift_std, np.nan),
+        drift_std,
         gaps,
     )
     return MotionTimes(times, statements, offset, std, coarse, drops)
 
 
+def _helped(coarse: CoarseOffsets, recorded: Recorded, step: Array) -> CoarseOffsets:
+    """With offsets that other sources know to about a frame, for cameras that the motion cannot place."""
+    for part in recorded.evidence:
+        offset, reference = coarse.offset_s.copy(), coarse.reference
+        sure = part.told & (part.std_s <= step)
+        if not np.isfinite(offset).any() and sure.sum() >= 2:
+            reference = int(np.flatnonzero(sure)[0])
+            offset[reference] = 0.0
+        if not sure[reference]:
+            continue
+        missing = sure & ~np.isfinite(offset)
+        offset[missing] = (part.offset_s - part.offset_s[reference])[missing]
+        coarse = replace(coarse, offset_s=offset, reference=reference)
+    return coarse
+
+
+def _with_recorded(offset: Array, std: Array, reference: int, recorded: Recorded) -> tuple[Array, Array, list[str]]:
+    """Offsets and standard deviations from motion and all other sources, and what those say of each camera."""
+    motion = ClockEvidence("motion", offset, std)
+    if not motion.told[reference]:
+        offset, std = offset.copy(), std.copy()
+        offset[reference], std[reference] = 0.0, 0.0
+        motion = ClockEvidence("motion", offset, std)
+    together = combine((motion, *recorded.evidence), reference)
+    said = [""] * len(offset)
+    for part in recorded.evidence:
+        there, certainty = part.against(reference)
+        for v in np.flatnonzero(np.isfinite(there)).tolist():
+            if v != reference:
+                against = ", contradicts and is not used" if (v, part.source) in together.contradicting else ""
+                said[v] += f"; {part.source} {1e3 * there[v]:+.2f} +- {1e3 * certainty[v]:.2f} ms{against}"
+    alone = np.isfinite(together.offset_s).sum() < 2
+    return (np.full_like(offset, np.nan), np.full_like(std, np.nan), said) if alone else (
+        together.offset_s, together.std_s, said
+    )  # fmt: skip
+
+
 def _coarse(
-    keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s: float
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s: float, known: tuple[Gap, ...]
 ) -> tuple[CoarseOffsets, tuple[Drop, ...], tuple[Gap, ...]]:
     """Offsets to about a frame; frames that were lost are found one gap after the other and taken into account."""
     drops: list[Drop] = []
-    coarse, found = _scan(keypoints, rig, rate, search_s, ())
+    gaps = known
+    coarse, found = _scan(keypoints, rig, rate, search_s, gaps)
     while found is not None and len(drops) < _MOST_DROPS:
-        gaps = tuple(d.gap for d in drops)
         tried, _ = _scan(keypoints, rig, rate, search_s, (*gaps, found.gap))
         missing = _counted(keypoints, rig, rate, tried, gaps, found.gap)
         if missing == 0:
@@ -123,8 +183,9 @@ def _coarse(
         drops.append(found)
         if missing < 0:
             return coarse, tuple(drops), gaps
-        coarse, found = _scan(keypoints, rig, rate, search_s, (*gaps, found.gap))
-    return coarse, tuple(drops), tuple(d.gap for d in drops)
+        gaps = (*gaps, found.gap)
+        coarse, found = _scan(keypoints, rig, rate, search_s, gaps)
+    return coarse, tuple(drops), gaps
 
 
 def _scan(
@@ -151,9 +212,13 @@ def _counted(
     return whole if std < _VAGUE_FRAMES and abs(frames - whole) < _VAGUE_FRAMES + 3 * std else 0
 
 
-def _lost(camera: int, drops: tuple[Drop, ...]) -> str:
+def _lost(camera: int, drops: tuple[Drop, ...], stamped: tuple[Gap, ...]) -> str:
     """What is said of a camera's lost frames."""
-    text = ""
+    text = "".join(
+        f"; {g.missing} frames lost, put back: before frame {g.frame}, by the time stamps"
+        for g in stamped
+        if g.camera == camera
+    )
     for d in drops:
         if d.gap.camera == camera:
             what = "lost, put back" if d.gap.missing > 0 else "too many, not corrected"
@@ -165,8 +230,9 @@ def _lost(camera: int, drops: tuple[Drop, ...]) -> str:
 
 
 def _statement(
-    name: str, v: int, clocks: Clocks, offset: Array, std: Array, coarse: CoarseOffsets, step: float, used: bool
-) -> str:
+    name: str, v: int, drift: tuple[Array, Array], offset: Array, std: Array, coarse: CoarseOffsets, step: float,
+    used: bool,
+) -> str:  # fmt: skip
     if not np.isfinite(offset[v]):
         if not np.isfinite(coarse.offset_s[v]):
             return f"{name}: cannot be decided from this motion (no offset fits clearly better than the others)"
@@ -174,6 +240,6 @@ def _statement(
     if v == coarse.reference:
         return f"{name}: reference"
     text = f"{name}: {1e3 * offset[v]:+.2f} +- {1e3 * std[v]:.2f} ms ({offset[v] / step:+.2f} frames)"
-    if clocks.drift_std[v] > 0:
-        text += f", drift {1e6 * clocks.drift[v]:+.1f} +- {1e6 * clocks.drift_std[v]:.1f} ppm"
+    if drift[1][v] > 0:
+        text += f", drift {1e6 * drift[0][v]:+.1f} +- {1e6 * drift[1][v]:.1f} ppm"
     return text if used else text + ", taken for 0"

@@ -1,13 +1,18 @@
-"""Camera times from motion: `python tests/benchmarks/synchronisation.py [--drift] [--demo FOLDER]`.
+"""Camera times from motion: `python tests/benchmarks/synchronisation.py [--drift] [--cost] [--demo FOLDER]`.
 
 Made-up takes with known clocks: offsets of -20 to 20 frames with fractions, 60 fps, 10 s, 4 cameras.
 `--drift` adds five-minute takes with up to 50 ppm. `--demo` films the demo's actor with one camera
 2.4 frames late and another at 50 instead of 60 frames/s, and scores it against the genlocked one.
+`--cost` gives processor seconds against detection on the real clip (../shared/data/single) and against
+the length of a take.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -76,13 +81,15 @@ class Row:
     seconds: float
 
 
-def measure(name: str, kinds: tuple[MotionKind, ...], draws: int, sigma: float, seconds: float, ppm: float) -> Row:
-    """Errors over `draws` takes of each kind of motion."""
+def measure(
+    name: str, kinds: tuple[MotionKind, ...], draws: int, sigma: float, seconds: float, ppm: float, first: int = 0
+) -> Row:
+    """Errors over `draws` takes of each kind of motion, seeds from `first` on."""
     errors, z, drifts, undecided = [], [], [], 0
     began = time.process_time()
     for k, kind in enumerate(kinds):
         for seed in range(draws):
-            take = make_take(100 * k + seed, kind, sigma, seconds, ppm)
+            take = make_take(first + 100 * k + seed, kind, sigma, seconds, ppm)
             found = times_from_motion(take.keypoints, RIG, SynchronisationSettings(method="motion"))  # type: ignore[arg-type]
             decided = np.isfinite(found.offset_s)
             undecided += int((~decided).sum())
@@ -116,6 +123,45 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def cost() -> str:
+    """Processor seconds of the stage against detection, and by the length of a take."""
+    from calibration.formats import read_rig
+    from mocap.detection.merge import merge_cameras
+    from mocap.detection.settings import DetectionSettings
+    from mocap.detection.stage import detect_video
+    from mocap.devices import DeviceChoice, resolve_device
+    from mocap.synchronisation import align_cameras
+
+    lines = ["| cost | CPU s | share |", "|---|---|---|"]
+    times_from_motion(make_take(0, KINDS[1], 3.0, 2.0).keypoints, RIG, SynchronisationSettings())  # compiled
+    clip = Path(__file__).resolve().parents[3] / "shared/data/single"
+    if clip.exists():
+        began = time.process_time()
+        device = resolve_device(DeviceChoice.CPU)
+        parts = [detect_video(p, DetectionSettings(), device) for p in sorted((clip / "videos").glob("*.mp4"))]
+        detect = time.process_time() - began
+        keypoints = merge_cameras(parts)
+        rig = read_rig(clip / "calibration" / "Calib.qca.txt")
+        numbers = {int("".join(filter(str.isdigit, n))): n for n in rig.names}
+        ours = rig.select([numbers[int("".join(filter(str.isdigit, c)))] for c in keypoints.cameras])
+        named = replace(keypoints, cameras=ours.names)
+        align_cameras(named, ours, SynchronisationSettings())
+        began = time.process_time()
+        align_cameras(named, ours, SynchronisationSettings())
+        spent = time.process_time() - began
+        lines.append(f"| detect, 4 x {len(keypoints.frames)} real frames | {detect:.1f} | 1 |")
+        lines.append(f"| synchronise | {spent:.2f} | {spent / detect:.3f} (asked: 0.10) |")
+    for seconds in (10.0, 20.0, 40.0, 80.0):
+        take = make_take(1, KINDS[0], 3.0, seconds)
+        began = time.process_time()
+        times_from_motion(take.keypoints, RIG, SynchronisationSettings(search_s=5.0))
+        spent = time.process_time() - began
+        lines.append(
+            f"| {round(seconds * FPS)} frames of 4 cameras | {spent:.1f} | {1e3 * spent / seconds / FPS:.2f} ms/frame |"
+        )
+    return "\n".join(lines)
+
+
 def film(folder: Path, motion: Motion, *, free_running: bool, seconds: float) -> Path:
     """Render the demo's actor with four cameras; returns the folder of videos."""
     from calibration.formats import write_rig_toml
@@ -144,41 +190,41 @@ def at_rate(motion: Motion, rows: np.ndarray, fps: float) -> Motion:
 
 
 def demo(folder: Path, seconds: float = 4.0) -> str:
-    """MPJPE of the demo's actor: genlocked, free-running, and free-running taken for genlocked."""
-    from flows.initialise import NewSession, initialise
-    from flows.run import RunOptions, run_session
-    from flows.score import load_prediction
-    from mocap.metrics import evaluate, read_ground_truth
-
+    """MPJPE of the demo's actor: genlocked, free-running, and free-running taken for started together."""
     motion = procedural_motion(round((seconds + 1) * 300), 300.0, 7)
-    lines = ["| demo | MPJPE mm |", "|---|---|"]
-    given = "cam_0=0"
-    for name, free, settings in (
-        ("genlocked", False, {"method": "auto"}),
-        ("free-running, synchronised by the motion", True, {"method": "motion"}),
-        ("free-running, taken for started together", True, {"method": "given", "offsets_s": given}),
+    lines = ["| demo | MPJPE mm | to genlocked |", "|---|---|---|"]
+    first = float("nan")
+    for name, free, method in (
+        ("genlocked", False, "auto"),
+        ("free-running, synchronised by the motion", True, "motion"),
+        ("free-running, taken for started together", True, "given"),
     ):
-        takes = folder / ("free" if free else "locked")
-        videos = takes / "videos"
-        if not videos.exists():
-            film(takes, motion, free_running=free, seconds=seconds)
-        root = folder / name.replace(" ", "_").replace(",", "")
+        take = folder / ("free" if free else "locked")
+        if not (take / "complete").exists():
+            film(take, motion, free_running=free, seconds=seconds)
+            (take / "complete").touch()
+        root = folder / f"session-{take.name}-{method}"
         if not (root / "session.toml").exists():
-            initialise(NewSession(root, [videos], None, takes / "calibration.toml", None, "motion" if free else "auto"))
-            text = (root / "session.toml").read_text()
-            if settings["method"] == "given":
-                text = text.replace('method = "motion"', f'method = "given"\noffsets_s = "{given}"')
-                (root / "session.toml").write_text(text)
-        run_session(root, RunOptions(), _silent)
-        score = evaluate(load_prediction(root), read_ground_truth(takes / "truth.npz"))
-        lines.append(f"| {name} | {1000 * score.mpjpe:.1f} |")
+            program("init", root, "--videos", take / "videos", "--calibration", take / "calibration.toml",
+                    "--sync", "motion" if free else "auto")  # fmt: skip
+        if method == "given":
+            text = (root / "session.toml").read_text().replace('"motion"', '"given"\noffsets_s = "cam_0=0"')
+            (root / "session.toml").write_text(text)
+        program("run", root)
+        score = json.loads(program("evaluate", root, "--ground-truth", take / "truth.npz", "--json"))
+        first = score["mpjpe_mm"] if np.isnan(first) else first
+        lines.append(f"| {name} | {score['mpjpe_mm']:.1f} | {score['mpjpe_mm'] / first:.3f} |")
     return "\n".join(lines)
 
 
-def _silent(*_: object):  # type: ignore[no-untyped-def]
-    import contextlib
-
-    return contextlib.nullcontext()
+def program(*arguments: object) -> str:
+    """What the command line prints; a process of its own for each, as people use it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, arguments))}\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 def main() -> None:
@@ -186,15 +232,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=5)
     parser.add_argument("--drift", action="store_true")
+    parser.add_argument("--seed", type=int, default=0, help="first seed of the draws")
+    parser.add_argument("--cost", action="store_true")
     parser.add_argument("--demo", type=Path)
     options = parser.parse_args()
-    rows = [
-        measure("3 px, known calibration", KINDS, options.draws, 3.0, 10.0, 0.0),
-        measure("5 px", KINDS, options.draws, 5.0, 10.0, 0.0),
-    ]
+    logging.disable(logging.WARNING)
+    rows = (
+        []
+        if not options.draws
+        else [
+            measure("3 px, known calibration", KINDS, options.draws, 3.0, 10.0, 0.0, options.seed),
+            measure("5 px", KINDS, options.draws, 5.0, 10.0, 0.0, options.seed),
+        ]
+    )
     if options.drift:
-        rows.append(measure("5 minutes, up to 50 ppm, 3 px", KINDS[:2], max(1, options.draws // 2), 3.0, 300.0, 50.0))
-    sys.stdout.write(table(rows) + "\n")
+        draws = max(1, options.draws // 2)
+        rows.append(measure("5 minutes, up to 50 ppm, 3 px", KINDS[:2], draws, 3.0, 300.0, 50.0, options.seed))
+    if rows:
+        sys.stdout.write(table(rows) + "\n")
+    if options.cost:
+        sys.stdout.write("\n" + cost() + "\n")
     if options.demo:
         sys.stdout.write("\n" + demo(options.demo) + "\n")
 
