@@ -16,7 +16,7 @@ from calibration.board_symmetry import agree_on_orientation
 from calibration.errors import CalibrationError, SettingsError
 from calibration.footage import Clip, Footage
 from calibration.frame_selection import select_poses
-from calibration.mismatch import explain_nothing_seen
+from calibration.mismatch import explain_nothing_seen, require_whole_board
 from calibration.observations import TargetObservations
 from calibration.probe import cameras_without_board
 from calibration.targets import BoardDefinition
@@ -209,17 +209,20 @@ def _search(footage: Footage, board: BoardDefinition, job: _Job) -> list[_Seen]:
     found = []
     clip, camera = job.clip, footage.cameras.index(job.clip.camera)
     thorough = len(job.wanted) <= _SEARCHED_THOROUGHLY
+    positions = []
     views = detect_all(board, clip.frames(job.wanted), job.threads, thorough=thorough)
     for n, (position, view) in enumerate(zip(job.wanted, views, strict=True), start=1):
         job.said(n)
         if len(view) < _FEWEST_CORNERS:
             continue
+        positions.append(position)
         if job.shared:
             instant = int(footage.instants[clip.camera][position])
             seconds = float(footage.frame_times[clip.camera][position])
         else:
             instant, seconds = int(clip.numbers[position] if clip.numbers else position), float("nan")
         found.append(_Seen(camera, instant, seconds, job.shared, view))
+    require_whole_board(clip, board, np.array(positions, dtype=np.int64))
     return found
 
 

@@ -26,6 +26,9 @@ from numpy.typing import NDArray
 from calibration.errors import CalibrationError
 from calibration.footage_times import OFFSETS, TIMESTAMPS, frame_times, last_number
 
+# Damaged files are reported by an error of ours; the variables above count only where cv2 was not imported yet.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mts", ".webm", ".mpg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 # A jump in a video decodes from the key frame before: rather go through where the next frame wanted is this near.

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.board_detection import BoardDetector, Grey, find_chessboard, to_grey
 from calibration.errors import CalibrationError
@@ -18,6 +19,8 @@ _FRAMES = 6
 _REDUCED_PX = 960
 _CHESSBOARD_FRAMES = 4
 _MOST_INNER = 12
+# Images in which a larger board is looked for.
+_WHOLE = 6
 
 
 def explain_nothing_seen(
@@ -49,6 +52,41 @@ def explain_nothing_seen(
             else "film the board large, sharp and well lit in this camera, or take the camera out"
         ),
     )  # fmt: skip
+
+
+def require_whole_board(clip: Clip, board: BoardDefinition, seen_at: NDArray[np.int64]) -> None:
+    """Refuse a chessboard that was defined smaller than it is, e.g. by counting corners instead of squares.
+
+    Any part of a chessboard looks like a smaller one, and which part is found changes from image to image.
+
+    Parameters
+    ----------
+    clip : Clip
+    board : BoardDefinition
+        Other targets than chessboards pass.
+    seen_at : int64 [n]
+        Positions of images in which the board as defined was found.
+
+    Raises
+    ------
+    CalibrationError
+        Most of these images show a larger one.
+    """
+    if board.kind is not TargetKind.CHESSBOARD or not len(seen_at):
+        return
+    chosen = np.unique(seen_at[np.linspace(0, len(seen_at) - 1, min(_WHOLE, len(seen_at))).round().astype(int)])
+    images = [to_grey(image) for image in clip.frames(chosen)]
+    for more in ((1, 1), (1, 0), (0, 1)):
+        larger = replace(board, columns=board.columns + more[0], rows=board.rows + more[1])
+        inner = (larger.columns - 1, larger.rows - 1)
+        n = sum(find_chessboard(255 - i if board.inverted else i, inner, thorough=False) is not None for i in images)
+        if n >= 0.5 * len(images):
+            raise CalibrationError(
+                f"the board that camera {clip.camera} sees is larger than the one defined", expected=str(board),
+                found=f"{larger} in {n} of {len(images)} images tried", where=str(clip.path),
+                hint=f"columns and rows count squares, not corners: set columns = {larger.columns}, "
+                f"rows = {larger.rows} if that is the board",
+            )  # fmt: skip
 
 
 def _other_board(images: list[Grey], board: BoardDefinition) -> tuple[str, str]:

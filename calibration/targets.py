@@ -156,7 +156,10 @@ def read_board(path: Path) -> BoardDefinition:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise CalibrationError("the board definition cannot be read", found=str(error), where=str(path)) from error
+        raise CalibrationError(
+            "the board definition cannot be read", found=str(error), where=str(path),
+            hint="write what the board is, see docs/calibration.md",
+        ) from error  # fmt: skip
     except tomllib.TOMLDecodeError as error:
         raise CalibrationError("the board definition is not valid TOML", found=str(error), where=str(path)) from error
     table = document.get("board")

@@ -226,6 +226,23 @@ def test_an_asymmetric_chessboard_has_one_order(render, small_rig, board_poses):
     np.testing.assert_allclose(turned.pixel, first.pixel[::-1], atol=0.3)
 
 
+@pytest.mark.parametrize(("columns", "rows"), [(7, 4), (8, 4)])
+def test_a_chessboard_defined_too_small_is_refused(render, small_rig, board_poses, tmp_path, columns, rows):
+    """Inner corners, or one row less, given for 8 x 5 squares: a part of the board would pass as the whole."""
+    whole = BoardDefinition(TargetKind.CHESSBOARD, 8, 5, 0.1)
+    poses = board_poses(whole, 4, seed=3, spread=0.05, tilt=0.3)
+    camera = small_rig.cameras[1]
+    (tmp_path / camera.name).mkdir()
+    for k in range(4):
+        image = render(whole, camera, RigidTransform(poses.R[k], poses.t[k]))
+        cv2.imwrite(str(tmp_path / camera.name / f"{k}.png"), image)
+    footage = open_footage(tmp_path, intrinsics_only=True)
+    assert collect(footage, whole).seen.tolist() == [4]
+    with pytest.raises(CalibrationError, match=r"8 x 5 squares") as raised:
+        collect(footage, BoardDefinition(TargetKind.CHESSBOARD, columns, rows, 0.1))
+    assert camera.name in str(raised.value)
+
+
 def test_chosen_poses_cover_what_all_cover(small_rig, board_poses, seen):
     o = seen(small_rig, BOARD, board_poses(BOARD, 300, seed=4, spread=0.6), 0.0, seed=1)
     keep = select_poses(o, 40)
