@@ -59,6 +59,10 @@ class Finding:
         First and last frame concerned.
     weight : float
         Orders findings of one severity: share of the take concerned, 0..1.
+    spreads : bool
+        Whether it makes other findings on its camera appear.
+    follows : bool
+        Whether it appears of itself where its camera has a fault that spreads.
     """
 
     severity: Severity
@@ -68,6 +72,8 @@ class Finding:
     person: int | None = None
     frames: tuple[int, int] | None = None
     weight: float = 0.0
+    spreads: bool = False
+    follows: bool = False
 
 
 def find(measures: Measures) -> tuple[Finding, ...]:
@@ -81,7 +87,17 @@ def find(measures: Measures) -> tuple[Finding, ...]:
         *_times(measures), *_swapped_in_view(measures), *_exchanged(measures), *_joints(measures), *_people(measures),
         *_flips(measures), *_spikes(measures), *_calibration(take.calibration),
     ]  # fmt: skip
-    return tuple(sorted(found, key=lambda f: (-f.severity, -f.weight)))
+    return tuple(sorted(_unexplained(found), key=lambda f: (-f.severity, -f.weight)))
+
+
+def _unexplained(found: list[Finding]) -> list[Finding]:
+    """What is left when each camera that does not fit speaks once.
+
+    Such a camera's reprojection errors, exchanged sides and doubtful people follow from its one fault, and more
+    lines on it would hide that there is nothing else.
+    """
+    faulty = {f.camera: f for f in reversed(found) if f.camera and f.severity is Severity.FAULT and f.spreads}
+    return [f for f in found if not f.follows or faulty.get(f.camera, f) is f]
 
 
 def summary_sentence(findings: tuple[Finding, ...]) -> str:
@@ -153,7 +169,7 @@ def _unfit(m: Measures) -> list[Finding]:
             out += _unfit_spans(m, v, chances & ~m.taken[v])
             continue
         advice = "its calibration is wrong, or its video belongs to another camera or time: calibrate it anew"
-        out.append(Finding(Severity.FAULT, text, advice, camera, None, None, max(ignored, outliers)))
+        out.append(Finding(Severity.FAULT, text, advice, camera, None, None, max(ignored, outliers), True))
     return out
 
 
@@ -181,9 +197,13 @@ def _worse(m: Measures) -> list[Finding]:
         usual = float(quiet_median(others, 0))
         floor = _WORTH * float(np.hypot(*m.take.rig.cameras[v].size))
         if m.camera_error[v] > max(_WORSE * usual, floor):
-            text = f"camera {camera} is {m.camera_error[v]:.1f} px off, the others {usual:.1f} px: a bad calibration"
-            advice = "calibrate it anew; if it was moved during the take, leave it out"
-            out.append(Finding(Severity.FAULT, text, advice, camera, None, None, 1 - usual / m.camera_error[v]))
+            text = (
+                f"camera {camera} is {m.camera_error[v]:.1f} px off, the others {usual:.1f} px: a bad calibration, or "
+                "its pictures are early or late"
+            )
+            advice = "calibrate it anew; if it was moved during the take, leave it out; see its time below"
+            weight = 1 - usual / m.camera_error[v]
+            out.append(Finding(Severity.FAULT, text, advice, camera, None, None, weight, True, True))
     return out
 
 
@@ -199,7 +219,10 @@ def _turned(m: Measures) -> list[Finding]:
             continue
         before, after = alignment.offset_before[v], alignment.offset_after[v]
         size = m.take.rig.select([camera]).cameras[0].size
-        large = before > 2 * _WORTH * float(np.hypot(*size))
+        worth = _WORTH * float(np.hypot(*size))
+        if before < worth:  # turned along with the one that was moved
+            continue
+        large = before > 2 * worth
         text = (
             f"calibration of camera {camera} did not fit the take: {before:.1f} px off; turned by {angle:.2f} degrees, "
             f"{after:.1f} px remain"
@@ -217,8 +240,11 @@ def _times(m: Measures) -> list[Finding]:
     a = m.take.alignment
     if a is None:
         return out
+    # Only differences between cameras are known: one that is late would make all others look early.
+    late = a.measured_s - a.offset_s
+    late = late - quiet_median(late, 0)
     for v, camera in enumerate(a.cameras):
-        off, std = abs(a.measured_s[v] - a.offset_s[v]), a.measured_std_s[v]
+        off, std = abs(late[v]), a.measured_std_s[v]
         if np.isfinite(off) and np.isfinite(std) and off > max(5 * std, 0.5 / m.take.matches.fps):
             text = f"camera {camera} seems {1000 * off:.0f} ms off in time: {a.statements[v]}"
             advice = 'set synchronise.method = "motion" in session.toml if the cameras are not genlocked'
@@ -315,11 +341,11 @@ def _flips(m: Measures) -> list[Finding]:
             text = f"left and right {who} were exchanged back in {100 * row.flipped:.0f} % of the points"
             severity = Severity.LOOK if row.flipped > _FLIPPED else Severity.NOTE
             advice = "repaired; see the identity timeline"
-            out.append(Finding(severity, text, advice, row.camera, row.person, weight=row.flipped))
+            out.append(Finding(severity, text, advice, row.camera, row.person, weight=row.flipped, follows=True))
         if row.doubtful > _DOUBT:
             text = f"another detection fits nearly as well as that {who} in {100 * row.doubtful:.0f} % of the frames"
             advice = "somebody was found twice, or two people overlap: look at who is who"
-            out.append(Finding(Severity.LOOK, text, advice, row.camera, row.person, weight=row.doubtful))
+            out.append(Finding(Severity.LOOK, text, advice, row.camera, row.person, weight=row.doubtful, follows=True))
     return out
 
 
@@ -338,7 +364,8 @@ def _spikes(m: Measures) -> list[Finding]:
                 f"{m.view_error[v, worst]:.0f} px"
             )
             severity = Severity.LOOK if share > _SPIKES else Severity.NOTE
-            out.append(Finding(severity, text, "see the worst frames below", camera, None, (frame, frame), share))
+            advice = "see the worst frames below"
+            out.append(Finding(severity, text, advice, camera, None, (frame, frame), share, follows=True))
     return out
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mocap.report import page, sections
+from mocap.report import page, sections, synchronisation
 from mocap.report.findings import find, summary_sentence
 from mocap.report.measures import Measures
 from mocap.report.pictures import Thumbnail
 
-_LINKS = (("cameras", "Cameras"), ("calibration", "Calibration"), ("joints", "Joints"), ("people", "People"),
-          ("pictures", "Worst frames"), ("truth", "Ground truth"), ("stages", "Stages"))  # fmt: skip
+_LINKS = (("cameras", "Cameras"), ("calibration", "Calibration"), ("times", "Times"), ("joints", "Joints"),
+          ("people", "People"), ("pictures", "Worst frames"), ("truth", "Ground truth"), ("stages", "Stages"))  # fmt: skip
 
 
 def render(
@@ -45,6 +45,7 @@ def render(
     body = [
         sections.cameras(measures) if len(take.matches.person_ids) else "",
         sections.calibration(measures),
+        synchronisation.section(take.alignment),
         sections.joints(measures) if len(take.matches.person_ids) else "",
         sections.people(measures) if len(take.matches.person_ids) else "",
         page.section("pictures", "Worst frames", [f'<div class="pictures">{pictures}</div>' if pictures else ""]),

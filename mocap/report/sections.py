@@ -50,7 +50,7 @@ def cameras(m: Measures) -> str:
 
 
 def calibration(m: Measures) -> str:
-    """Calibration quality, camera times, turned cameras."""
+    """Calibration quality, turned cameras."""
     parts = []
     if m.take.calibration:
         quality = json.loads(m.take.calibration)["quality"]
@@ -66,43 +66,17 @@ def calibration(m: Measures) -> str:
         parts.append(page.paragraph("The calibration was read from a file; nothing is said about its quality."))
     a = m.take.alignment
     if a is not None:
-        parts.append(page.paragraph(f"Camera times: {a.method}." if a.method else "Camera times as given."))
-        times = [
-            (name, number(a.offset_s[v], 2, 1000), number(a.measured_s[v], 2, 1000),
-             number(a.measured_std_s[v], 2, 1000), number(a.drift[v], 1, 1e6),
-             number(float(np.degrees(np.linalg.norm(a.rotation[v]))), 2), number(a.offset_before[v]),
-             number(a.offset_after[v]), a.statements[v])
+        turns = [
+            (name, number(float(np.degrees(np.linalg.norm(a.rotation[v]))), 2), number(a.offset_before[v]),
+             number(a.offset_after[v]))
             for v, name in enumerate(a.cameras)
         ]  # fmt: skip
-        head = ("camera", "offset used ms", "measured ms", "± ms", "drift ppm", "turned °", "px off before",
-                "px off after", "evidence")  # fmt: skip
-        parts.append(page.table(head, times, text_columns=(8,)))
-        parts.append(_curves(m))
-    return page.section("calibration", "Calibration and camera times", parts)
+        parts.append(page.table(("camera", "turned since °", "px off before", "px off after"), turns))
+    return page.section("calibration", "Calibration", parts)
 
 
 def _known(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
-
-
-def _curves(m: Measures) -> str:
-    a = m.take.alignment
-    shown = [] if a is None else [v for v in range(len(a.cameras)) if np.isfinite(a.curve_cost[v]).any()]
-    if a is None or not shown:
-        return ""
-    best = ", ".join(
-        f"{a.cameras[v]} at {1000 * a.curve_s[v, int(np.nanargmin(a.curve_cost[v]))]:.0f} ms" for v in shown
-    )
-    grid = np.unique(a.curve_s[shown][np.isfinite(a.curve_s[shown])])
-    rows = np.full((len(shown), len(grid)), np.nan)
-    for i, v in enumerate(shown):
-        there = np.isfinite(a.curve_s[v]) & np.isfinite(a.curve_cost[v])
-        s, c = a.curve_s[v, there], a.curve_cost[v, there]
-        order = np.argsort(s)
-        rows[i] = np.interp(grid, s[order], c[order], left=np.nan, right=np.nan)
-    svg = charts.lines(1000 * grid, rows, [a.cameras[v] for v in shown], "misfit", "offset to its partner, ms")
-    return page.chart(svg, f"Misfit of each camera over its time offset; smallest: {best}",
-                      "Misfit over the assumed time offset: the lowest point is the offset measured")  # fmt: skip
 
 
 def joints(m: Measures) -> str:

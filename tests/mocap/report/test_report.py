@@ -13,6 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from calibration.camera import CameraRig
+from mocap.arrays import array_specs
 from mocap.errors import DataError
 from mocap.matching import match_people
 from mocap.matching.settings import MatchingSettings, MatchOverride
@@ -21,6 +22,7 @@ from mocap.report.measures import Measures, binned, runs_of
 from mocap.report.report import render
 from mocap.report.take import StageRun
 from mocap.skeleton import COCO_17
+from mocap.storage.alignment_record import AlignmentRecord
 from mocap.synthetic.crowd import CrowdKind, make_crowd
 from mocap.synthetic.noise import NoiseSettings
 from mocap.triangulation import triangulate
@@ -97,6 +99,34 @@ def test_a_camera_with_a_bad_calibration_is_named(degrees: float) -> None:
     assert found[0].camera == take.matches.cameras[1]
     assert "calibrat" in found[0].text + found[0].advice
     assert {f.camera for f in found} == {take.matches.cameras[1]}
+    assert len(found) == 1  # what follows from it is not said again
+    assert [f for f in find(Measures(take)) if f.camera] == found  # nor is another camera blamed
+
+
+def aligned(take: Take, **values) -> Take:
+    """The take with what synchronisation found of its cameras; nothing unless given."""
+    V = len(take.matches.cameras)
+    sizes = {"V": V, "3": 3}
+    empty = {
+        name: np.zeros([sizes.get(d, 0) for d in spec.dims], spec.dtype)
+        for name, spec in array_specs(AlignmentRecord).items()
+    }
+    record = AlignmentRecord(**{**empty, **values, "cameras": take.matches.cameras, "statements": ("",) * V})
+    return replace(take, alignment=record)
+
+
+def test_cameras_turned_along_with_a_moved_one_are_not_blamed() -> None:
+    turn = np.radians([[0.0, 0.1, 0.0], [0.0, 2.5, 0.0], [0.0, 0.1, 0.0], [0.4, 0.0, 0.0]])
+    take = aligned(good(), rotation=turn, offset_before=np.array([0.1, 42.0, 0.1, 0.3]), offset_after=np.full(4, 0.1))
+    assert [f.camera for f in find(Measures(take)) if f.camera] == [take.matches.cameras[1]]
+
+
+def test_one_late_camera_does_not_make_the_others_early() -> None:
+    late = np.array([-0.015, 0.045, -0.015, -0.015])  # as measured about their mean
+    take = aligned(good(), measured_s=late, measured_std_s=np.full(4, 0.001))
+    found = [f for f in find(Measures(take)) if f.camera]
+    assert [f.camera for f in found] == [take.matches.cameras[1]]
+    assert "60 ms" in found[0].text
 
 
 def swap_rows(take: Take, start: int) -> Take:
