@@ -1,6 +1,6 @@
 """What each step of triangulation gains on ../shared/bench/geometry, and how fast it is.
 
-python tests/benchmarks/geometry.py [--levels studio ...] [--blind]
+python tests/benchmarks/geometry.py [--levels studio ...] [--blind] [--lags] [--quick]
 
 mpjpe (mm) counts all joint-frames, gaps filled by interpolation; `returned` only what a step
 returned. Frames/s are per second of one core. --blind sets all confidences to 1.
@@ -99,8 +99,10 @@ def steps(keypoints: Keypoints2D, rig: CameraRig) -> Iterator[Step]:
     yield Step("reprojection, all views", lambda: both(tri(raw, robust=False)))
     yield Step("+ mixture of inliers", lambda: both(tri(raw, use_confidence=False)))
     yield Step("+ noise per confidence", lambda: both(tri(raw)))
-    yield Step("+ consistency term (torch)", lambda: (consistent(raw, rig, 1.0), None))
-    yield Step("  the same without it", lambda: (consistent(raw, rig, 0.0), None))
+    yield Step("  refined again (torch)", lambda: (consistent(raw, rig, 0.0), None))
+    for weight in (0.1, 1.0):
+        name = f"  + consistency, weight {weight:g}"
+        yield Step(name, lambda weight=weight: (consistent(raw, rig, weight), None))
     yield Step("+ flips repaired", lambda: both(tri()))
     yield Step("+ match stage's time", lambda: both(triangulate(match_people(keypoints, rig), rig)))
     yield Step("+ Butterworth 6 Hz", lambda: both(filter_trajectories(tri(), FilterSettings(cutoff_hz=6.0))))
@@ -130,7 +132,7 @@ def best_seconds(run: Callable[[], object], repeats: int = 3) -> float:
     return min(times)
 
 
-def table(level: str, blind: bool, score: Callable[..., dict[str, float]]) -> Iterator[str]:
+def table(level: str, blind: bool, score: Callable[..., dict[str, float]], quick: bool = False) -> Iterator[str]:
     keypoints = load(level, blind)
     rig = read_rig_toml(BENCH / "rig.toml")
     limits = json.loads((BENCH / "limits_mm.json").read_text())[level]
@@ -141,7 +143,9 @@ def table(level: str, blind: bool, score: Callable[..., dict[str, float]]) -> It
     yield f"  {'step':26s}{'mpjpe':>8s}{'returned':>9s}{'missing%':>9s}{'jitter':>8s}{'in 95%':>8s}{'frames/s':>10s}"
     with tempfile.TemporaryDirectory() as folder:
         for step in steps(keypoints, rig):
+            start = time.process_time()
             positions, covariance = step.run()
+            once = time.process_time() - start
             arrays = {
                 "positions": positions,
                 "frames": keypoints.frames,
@@ -152,7 +156,7 @@ def table(level: str, blind: bool, score: Callable[..., dict[str, float]]) -> It
             path = Path(folder) / "result.npz"
             np.savez(path, **arrays)
             s = score(path, level)
-            speed = len(keypoints.frames) / best_seconds(step.run)
+            speed = len(keypoints.frames) / (once if quick else best_seconds(step.run))
             yield (
                 f"  {step.name:26s}{s['mpjpe']:8.2f}{s['mpjpe_returned']:9.2f}{s['missing_pct']:9.2f}{s['jitter']:8.2f}"
                 f"{s.get('covered_95_pct', float('nan')):8.1f}{speed:10.0f}"
@@ -174,12 +178,13 @@ def main() -> None:
     parser.add_argument("--levels", nargs="+", choices=LEVELS, default=LEVELS)
     parser.add_argument("--blind", action="store_true", help="all confidences 1")
     parser.add_argument("--lags", action="store_true", help="error of the live smoother as a function of its lag")
+    parser.add_argument("--quick", action="store_true", help="every step once: speeds count loading, too")
     arguments = parser.parse_args()
     if not BENCH.is_dir():
         sys.exit("needs ../shared/bench/geometry beside the project, which is not here")
     torch.set_num_threads(1)
     for level in arguments.levels:
-        for line in table(level, arguments.blind, scorer().score):
+        for line in table(level, arguments.blind, scorer().score, arguments.quick):
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
         for line in lag_table(level, scorer().score) if arguments.lags else ():
