@@ -19,8 +19,14 @@ def report(
     ground_truth: Annotated[
         Path | None, typer.Option(help="Also score the result against it (any kind that `mocap evaluate` reads).")
     ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="Also write the curves of misfit by time offset as SVG into this folder.")
+    ] = None,
 ) -> None:
     """Write one HTML file that says how good a session is and what to look at."""
-    from flows.report import write_report
+    from flows.report import write_plots, write_report
 
     typer.echo(f"{write_report(session, output, ground_truth)}")
+    if plots is not None:
+        for path in write_plots(session, plots):
+            typer.echo(f"{path}")

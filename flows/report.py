@@ -25,6 +25,7 @@ from mocap.metrics import Poses3D, comparison_table, evaluate, evaluate_shelf, r
 from mocap.report.measures import Measures
 from mocap.report.pictures import thumbnails
 from mocap.report.report import render
+from mocap.report.synchronisation import curves
 from mocap.report.take import StageRun, Take
 from mocap.resampling import to_common_time
 from mocap.storage.alignment_record import AlignmentRecord
@@ -65,6 +66,26 @@ def write_report(root: Path, output: Path | None = None, ground_truth: Path | No
     path = output if output is not None else session.root / "reports" / "report.html"
     write_bytes(path, render(measures, pictures, scores, _provenance(cache, references)).encode())
     return path
+
+
+def write_plots(root: Path, folder: Path) -> list[Path]:
+    """Write the charts of a session's camera times as SVG; none where its times were stated.
+
+    Raises
+    ------
+    MocapError
+        As `write_report`.
+    """
+    session = Session(root)
+    cache = Cache(session.state, session.digests)
+    references = _references(session, cache, make_plan(session, cache))
+    work = Work(session, cache, "", references, DeviceChoice.CPU, lambda done, total: None)
+    svg = curves(work.read(Stage.SYNCHRONISE, AlignmentRecord))
+    if not svg:
+        return []
+    path = folder / "camera_times.svg"
+    write_bytes(path, svg.encode())
+    return [path]
 
 
 def _references(session: Session, cache: Cache, plan: list[UnitPlan]) -> References:

@@ -10,7 +10,8 @@ from mocap.report.measures import Measures
 from mocap.report.pictures import Thumbnail
 
 _LINKS = (("cameras", "Cameras"), ("calibration", "Calibration"), ("times", "Times"), ("joints", "Joints"),
-          ("people", "People"), ("pictures", "Worst frames"), ("truth", "Ground truth"), ("stages", "Stages"))  # fmt: skip
+          ("people", "People"), ("pictures", "Worst frames"), ("truth", "Ground truth"),
+          ("stages", "Stages"))  # fmt: skip
 
 
 def render(

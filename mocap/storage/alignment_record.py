@@ -18,10 +18,10 @@ from mocap.synchronisation.align import Alignment
 class AlignmentRecord(Record):
     """A `TimeModel`, its evidence and a `RigCorrection` as arrays.
 
-    `measured_s` and `measured_std_s` are the offsets that the motion tells, used or not; `curve_s` and
-    `curve_cost` the misfit of each camera and the partner that tells most about it, by their mutual
-    offset (NaN behind a shorter curve's end); `gap_...` say where which camera lost frames; `statements`
-    say the same in words, per camera. Without evidence from motion all are NaN or empty.
+    `measured_s` and `measured_std_s` are the offsets that motion and recordings tell, used or not;
+    `curve_s` and `curve_cost` the misfit of each camera with the others by how late it is assumed to be
+    (NaN behind a shorter curve's end); `gap_...` say where which camera lost frames; `statements` say the
+    same in words, per camera. Where nothing was measured all are NaN or empty.
     """
 
     LABELS: ClassVar[dict[str, str]] = {"cameras": "V", "statements": "V"}
@@ -56,7 +56,8 @@ class AlignmentRecord(Record):
         curve_s, curve_cost = np.full((2, len(curves), longest), np.nan)
         for v, curve in enumerate(curves):
             if curve is not None:
-                curve_s[v, : len(curve.cost)], curve_cost[v, : len(curve.cost)] = curve.offsets_s, curve.cost
+                curve_s[v, : len(curve.cost)] = -curve.offsets_s[::-1]
+                curve_cost[v, : len(curve.cost)] = curve.cost[::-1]
         return AlignmentRecord(
             offset_s=times.offset_s,
             offset_std_s=times.offset_std_s,

@@ -33,7 +33,8 @@ class CoarseOffsets:
     certainty : float64 [V]
         Of the least certain pair that links the camera to the reference (see `OffsetCurve`).
     curves : tuple of OffsetCurve
-        Per camera: the pair that tells most about it.
+        Per camera, by what its clock shows later than the common one (how late it is, with the sign
+        changed): all pairs with placed cameras, else the pair that tells most about it.
     evidence : dict of camera pair to OffsetCosts
     """
 
@@ -103,8 +104,9 @@ def _chain(views: int, evidence: dict[tuple[int, int], OffsetCosts]) -> CoarseOf
     offset, certainty = np.full(views, np.nan), np.zeros(views)
     pairs = {pair: judge([costs]) for pair, costs in evidence.items()}
     for pair, curve in sorted(pairs.items(), key=lambda item: item[1].certainty):
-        for v in pair:
-            curves[v] = curve
+        # On the camera's own axis: what its clock is later than the partner's.
+        curves[pair[0]] = OffsetCurve(-curve.offsets_s[::-1], curve.cost[::-1], -curve.best_s, curve.certainty)
+        curves[pair[1]] = curve
     first = max(pairs, key=lambda pair: pairs[pair].certainty, default=None)
     if first is None or not pairs[first].is_clear:
         return CoarseOffsets(offset, 0, certainty, tuple(curves), evidence)
@@ -118,7 +120,10 @@ def _chain(views: int, evidence: dict[tuple[int, int], OffsetCosts]) -> CoarseOf
         # A moment that the camera's clock calls best_s later: it is early by that much.
         offset[best], certainty[best], curves[best] = -found[best].best_s, found[best].certainty, found[best]
     reference = int(np.flatnonzero(np.isfinite(offset))[0])
-    return CoarseOffsets(offset - offset[reference], reference, certainty, tuple(curves), evidence)
+    offset = offset - offset[reference]
+    for v in range(views):
+        curves[v] = _place(v, np.where(np.arange(views) == v, np.nan, offset), evidence) or curves[v]
+    return CoarseOffsets(offset, reference, certainty, tuple(curves), evidence)
 
 
 def _place(camera: int, offset: Array, evidence: dict[tuple[int, int], OffsetCosts]) -> OffsetCurve | None:
