@@ -33,6 +33,9 @@ _WIDTHS = {
     DetectorName.HIGHERHRNET_W32: 32, DetectorName.HIGHERHRNET_W48: 48,
 }  # fmt: skip
 
+# Width of the peaks that a network was trained to draw, cells, where it is not the usual two: HRNet's for 384x288.
+_PEAK_SIGMA = {DetectorName.HRNET_W48: 3.0}
+
 
 class Detector(Protocol):
     """Finds people in consecutive frames of one view."""
@@ -186,7 +189,8 @@ def crop_network(settings: DetectionSettings, device: torch.device, path: Path |
         simcc = SimCCPose(path, device, model.input_size, skeleton, add_command=model.add_command)
         return MirrorLook(simcc) if settings.flip_test else simcc
     network, unbiased = _heatmap_network(settings.detector, model, len(skeleton.joints), path)
-    decoder = DecoderSettings(method=settings.decoder)
+    peak_sigma = _PEAK_SIGMA.get(settings.detector, DecoderSettings.peak_sigma)
+    decoder = DecoderSettings(method=settings.decoder, peak_sigma=peak_sigma)
     pose = HeatmapPose(
         accelerated(network, settings, device),
         device,

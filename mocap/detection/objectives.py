@@ -22,6 +22,7 @@ from mocap.skeleton import COCO_17, OPENPOSE_18, Skeleton
 
 _STRIDE = 4
 _SIGMA = 2.0
+_SIGMA_W48 = 3.0  # of HRNet's networks for 384x288
 # As the authors of HigherHRNet weigh pull and push against the heatmaps.
 _TAG_WEIGHT = 1e-3
 # OpenPose: peaks 7 px wide, limbs 8 px half wide, at stride 8.
@@ -55,7 +56,8 @@ class HeatmapObjective:
     skeleton: Skeleton = COCO_17
 
     def __init__(self, settings: DetectorTraining) -> None:
-        self.settings, self.sigma = settings, settings.sigma or _SIGMA
+        published = _SIGMA_W48 if settings.network is TrainedNetwork.HRNET_W48 else _SIGMA
+        self.settings, self.sigma = settings, settings.sigma or published
         self.crop_size = {
             TrainedNetwork.SMALL: SMALL_CROP,
             TrainedNetwork.HRNET_W32: (192, 256),

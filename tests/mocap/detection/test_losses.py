@@ -117,8 +117,8 @@ def test_training_tags_alone_separates_the_people():
     p = (2 + 26 * torch.rand(1, 3, 6, 2, generator=rng)).double()
     labelled = torch.ones(1, 3, 6, dtype=torch.bool)
     tags = (0.1 * torch.randn(1, 6, 30, 30, generator=rng)).double().requires_grad_()
-    optimiser = torch.optim.Adam([tags], lr=0.05)
-    for _ in range(150):
+    optimiser = torch.optim.Adam([tags], lr=0.1)
+    for _ in range(80):
         optimiser.zero_grad()
         sum(tag_loss(tags, p, labelled)).backward()
         optimiser.step()

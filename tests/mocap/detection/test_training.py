@@ -31,7 +31,7 @@ from mocap.metrics.keypoints2d import box_size, pck  # noqa: E402
 from mocap.skeleton import COCO_17, OPENPOSE_18  # noqa: E402
 
 CPU = torch.device("cpu")
-BRIEF = DetectorTraining(steps=6, batch=3, evaluate_every=3)
+BRIEF = DetectorTraining(steps=4, batch=2, evaluate_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(pictures, tmp_path, mon
     evaluate = training._evaluate
 
     def pull_the_plug(run, *rest):
-        if run.step == 6:
+        if run.step == 4:
             raise KeyboardInterrupt
         return evaluate(run, *rest)
 
@@ -89,12 +89,12 @@ def test_an_interrupted_training_ends_with_the_same_bits(pictures, tmp_path, mon
     assert all(torch.equal(v, weights(parts)[k]) for k, v in weights(whole).items())
     assert again == report
     logged = [json.loads(line) for line in parts.with_suffix(".log.jsonl").read_text().splitlines()]
-    assert [entry["step"] for entry in logged] == [3, 6]
+    assert [entry["step"] for entry in logged] == [2, 4]
     # A training that is over stays as it is; one of other settings is not mixed with it.
     train_detector(pictures, parts, CPU, BRIEF)
     assert all(torch.equal(v, weights(parts)[k]) for k, v in weights(whole).items())
     with pytest.raises(WeightsError, match="checkpoint does not fit") as caught:
-        train_detector(pictures, parts, CPU, dataclasses.replace(BRIEF, batch=4))
+        train_detector(pictures, parts, CPU, dataclasses.replace(BRIEF, batch=3))
     assert "batch" in caught.value.found
 
 
@@ -204,9 +204,9 @@ def test_whole_picture_networks_are_trained_in_every_part(name):
     goal = objective(DetectorTraining(network=name))
     joints = len((OPENPOSE_18 if name is TrainedNetwork.OPENPOSE else COCO_17).joints)
     rng = np.random.default_rng(0)
-    points = rng.uniform(5, 59, (2, 2, joints, 2)).astype(np.float32)
+    points = rng.uniform(2, 30, (2, 2, joints, 2)).astype(np.float32)
     points[1, 1, 3] = np.nan
-    batch = goal.prepare(Crops(rng.integers(0, 255, (2, 64, 64, 3), np.uint8), points), CPU)
+    batch = goal.prepare(Crops(rng.integers(0, 255, (2, 32, 32, 3), np.uint8), points), CPU)
     torch.manual_seed(0)
     network = goal.network().train()
     loss = goal.loss(network, batch)
