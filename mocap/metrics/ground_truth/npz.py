@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from mocap.errors import DataError
 from mocap.metrics.poses import Poses3D
+from mocap.skeleton import H36M_17
 
 
 def read_result_npz(path: Path) -> Poses3D:
     """Poses of a result file (`positions`, `joint_names`, `frames`; `person_ids`, `fps` optional).
+
+    Also what `mocap lift` writes (`positions` [N, 17, 3], `std`, `root`): H36M-17 in camera axes, relative to the
+    pelvis; row i is frame i unless the file has `frames`.
 
     Raises
     ------
@@ -44,6 +48,8 @@ def _read(path: Path, expected: str) -> Poses3D:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise DataError("not a readable npz file", expected=expected, found=str(error), where=str(path)) from error
+    if {"positions", "std", "root"} <= set(arrays) and "joint_names" not in arrays:
+        arrays = {"frames": np.arange(len(arrays["positions"])), **arrays, "joint_names": np.array(H36M_17.joints)}
     missing = [n for n in ("positions", "joint_names", "frames") if n not in arrays]
     if missing:
         found = f"{', '.join(sorted(arrays))}; no {', '.join(missing)}"

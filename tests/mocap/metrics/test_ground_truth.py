@@ -364,3 +364,18 @@ def test_actions_of_our_own_files(tmp_path, motion):
     np.savez(tmp_path / "t.npz", **common, actions=np.array(["a"]))
     with pytest.raises(DataError, match="wrong shape of actions"):
         read_ground_truth(tmp_path / "t.npz")
+
+
+def test_lifted_poses_are_scored_against_the_truth_in_the_camera(tmp_path, motion):
+    """What `mocap lift` writes has no names: its joints are H36M-17, camera axes, relative to the pelvis."""
+    from mocap.metrics import read_result_npz
+
+    R = Rotation.from_rotvec([1, 2, 0.5]).as_matrix()
+    camera = Camera("c", (100, 100), np.array([[90.0, 0, 50], [0, 90, 50], [0, 0, 1]]), np.zeros(5), R, np.ones(3))
+    truth = in_camera(h36m(motion), camera)
+    X = truth.positions[:, 0] - truth.positions[:, 0, :1]
+    np.savez(tmp_path / "lifted.npz", positions=X, std=np.ones((12, 17)), root=np.ones((12, 3)))
+    assert evaluate(read_result_npz(tmp_path / "lifted.npz"), truth).root_mpjpe < 1e-9
+    np.savez(tmp_path / "other.npz", positions=X, std=np.ones((12, 17)))
+    with pytest.raises(DataError, match="arrays are missing"):
+        read_result_npz(tmp_path / "other.npz")
