@@ -19,6 +19,7 @@ from flows.rig_fit import fit_rig_to_images
 from mocap.errors import CalibrationError, DataError, SessionError, VideoError
 from mocap.storage.atomic import write_bytes
 
+TIMESTAMPS = "timestamps.csv"
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mts", ".webm", ".mpg")
 
 
@@ -204,6 +205,13 @@ def _entries_from_keypoints(path: Path, calibrated: Sequence[str]) -> list[Camer
     return [CameraEntry(name=n, calibration=c) for n, c in zip(names, pair_cameras(names, calibrated), strict=True)]
 
 
+def _timestamps(new: NewSession) -> Path | None:
+    """The table of the moment of every frame that lies beside the videos, if there is one."""
+    folders = dict.fromkeys(p if p.is_dir() else p.parent for p in new.videos)
+    found = [f / TIMESTAMPS for f in folders if (f / TIMESTAMPS).is_file()]
+    return found[0] if len(found) == 1 else None
+
+
 def _stored_path(path: Path, root: Path) -> str:
     """Relative inside the session folder, so that it can be moved; absolute elsewhere."""
     resolved, base = path.resolve(), root.resolve()
@@ -222,8 +230,12 @@ def _session_text(new: NewSession, calibration: Path, entries: Sequence[CameraEn
     if new.fps is not None:
         session["fps"] = float(new.fps)
     document["session"] = session
-    if new.sync != SynchronisationMethod.AUTO:
-        document["synchronise"] = {"method": new.sync}
+    synchronise = {"method": new.sync} if new.sync != SynchronisationMethod.AUTO else {}
+    stamps = _timestamps(new)
+    if stamps is not None:
+        synchronise["timestamps"] = _stored_path(stamps, new.root)
+    if synchronise:
+        document["synchronise"] = synchronise
     cameras = tomlkit.aot()
     for entry in entries:
         table = tomlkit.table()

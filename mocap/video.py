@@ -55,6 +55,8 @@ class VideoInfo:
         Stored frames left out because another is nearer to their frame number's time.
     deviation_s : float
         Largest distance of a timestamp from that of its frame number, seconds.
+    missing : str
+        The dropped numbers as text: "3, 7-9".
     """
 
     path: Path
@@ -67,16 +69,18 @@ class VideoInfo:
     dropped: int = 0
     surplus: int = 0
     deviation_s: float = 0.0
+    missing: str = ""
 
     @property
     def timing_note(self) -> str:
         """One sentence on how uneven frame times are dealt with; empty when they are even."""
         if not self.variable_rate:
             return ""
+        where = f" ({self.missing})" if self.missing else ""
         return (
             f"uneven frame times (variable frame rate or dropped frames): frames are numbered by their timestamps at "
-            f"{self.fps:.6g} per second; {self.dropped} of {self.n_frames} numbers have no frame, {self.surplus} "
-            f"frames are left out, timestamps are up to {1e3 * self.deviation_s:.1f} ms off"
+            f"{self.fps:.6g} per second; {self.dropped} of {self.n_frames} numbers have no frame{where}, "
+            f"{self.surplus} frames are left out, timestamps are up to {1e3 * self.deviation_s:.1f} ms off"
         )
 
 
@@ -115,6 +119,7 @@ def _info(opened: Opened) -> VideoInfo:
     return VideoInfo(
         opened.path, opened.width, opened.height, timing.fps, timing.n_frames, opened.codec, not timing.even,
         timing.dropped, timing.surplus, timing.deviation_s,
+        spans(np.setdiff1d(np.arange(timing.n_frames), timing.numbers).tolist()),
     )  # fmt: skip
 
 

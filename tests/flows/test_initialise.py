@@ -109,3 +109,10 @@ def test_keypoint_files_are_checked(footage, keypoint_files):
     session = new(footage, videos=[], keypoints=footage / "none.npz", calibration=keypoint_files.rig)
     refused(session, DataError, "no such file")
     refused(new(footage, keypoints=keypoint_files.keypoints), SessionError, "both")
+
+
+def test_time_stamps_beside_the_videos_are_taken(footage):
+    (footage / "footage" / "timestamps.csv").write_text("cam_id,frame_index,frame_time\n")
+    initialise(new(footage))
+    path = Session(footage / "S").config.settings.synchronise.timestamps
+    assert Path(path) == footage / "footage" / "timestamps.csv"
