@@ -44,7 +44,7 @@ def open_exhibit(root: Path, compare: str = "") -> Exhibit:
         The file to compare with is of no known kind.
     """
     from mocap.viewer.clip import FileClip
-    from mocap.viewer.exhibit import Exhibit
+    from mocap.viewer.exhibit import Detections, Exhibit
 
     results = Results(root)
     clip = FileClip(results.path(Stage.FILTER))
@@ -57,7 +57,8 @@ def open_exhibit(root: Path, compare: str = "") -> Exhibit:
         for v, name in enumerate(times.cameras) if name in videos
     }  # fmt: skip
     other = FileClip(results.path(Stage.LIFT)) if compare == BEFORE else _poses(compare) if compare else None
-    return Exhibit(clip, rig, other, videos, frames, results.session.root.name)
+    detections = Detections(results.path(Stage.MATCH))
+    return Exhibit(clip, rig, other, videos, frames, results.session.root.name, detections)
 
 
 def _poses(path: str) -> Clip:

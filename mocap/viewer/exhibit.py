@@ -10,7 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
+from mocap.storage.hdf5 import read_frames
+from mocap.types import Matches
 from mocap.viewer.clip import Clip
+
+_AHEAD = 256
+
+
+class Detections:
+    """The 2D points that the result was made from, read as they are looked at.
+
+    Parameters
+    ----------
+    path : Path
+        An artifact that holds Matches.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._held: Matches | None = None
+
+    def at(self, camera: str, frame: int) -> NDArray[np.float64]:
+        """Points [N, 2] of a camera in a frame, px of its picture; NaN where missing."""
+        if self._held is None or frame not in self._held.frames:
+            self._held = read_frames(self._path, Matches, frame, frame + _AHEAD)
+        rows = np.flatnonzero(self._held.frames == frame)
+        if not len(rows) or camera not in self._held.cameras:
+            return np.zeros((0, 2))
+        return self._held.keypoints[self._held.cameras.index(camera), rows[0]].reshape(-1, 2).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +55,7 @@ class Exhibit:
     video_frames : mapping of camera name to int64 [T]
         The frame of each video that is nearest to each row of the clip; below 0 or beyond the end where there is none.
     title : str
+    detections : Detections or None
     """
 
     clip: Clip
@@ -36,3 +64,4 @@ class Exhibit:
     videos: Mapping[str, Path] = field(default_factory=dict)
     video_frames: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     title: str = "mocap"
+    detections: Detections | None = None

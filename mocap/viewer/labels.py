@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from calibration.camera import Camera, CameraRig
 from calibration.projection import Lenses, project
 from mocap.types import Source, Trajectories3D
-from mocap.viewer.capsules import CERTAIN_M, UNCERTAIN_M
+from mocap.viewer.certainty import CERTAIN_M, UNCERTAIN_M
 from mocap.viewer.scene import person_colour
 from mocap.viewer.settings import Colouring, ViewSettings
 

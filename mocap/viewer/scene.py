@@ -16,8 +16,9 @@ from calibration.camera import CameraRig
 from mocap.errors import DataError
 from mocap.skeleton import Skeleton, identify
 from mocap.types import Source, Trajectories3D
+from mocap.viewer.certainty import certainty_colours, standard_deviation
 from mocap.viewer.lighting import shade
-from mocap.viewer.settings import ViewSettings
+from mocap.viewer.settings import Colouring, ViewSettings
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -80,7 +81,8 @@ class SkeletonModel:
         self._source = trajectories.source
         self._settings = settings
         self.bones = bones_of(trajectories.joint_names)
-        self._colours = person_tones(trajectories.person_ids, trajectories.joint_names)
+        self._trajectories = trajectories
+        self._tones = person_tones(trajectories.person_ids, trajectories.joint_names)
         people, joints = self._positions.shape[1:3]
         self._sizes = settings.joint_radius_m * np.tile(joint_sizes(trajectories.joint_names), people)
         self._ball, ball_triangles = _ball()
@@ -96,6 +98,8 @@ class SkeletonModel:
 
     def frame(self, t: int) -> Surface:
         """The surface at row `t`; missing joints and their bones shrink to nothing."""
+        certain = self._settings.colour is Colouring.CERTAINTY
+        self._colours = certainty_colours(standard_deviation(self._trajectories, t)) if certain else self._tones
         balls, ball_normals, ball_colours = self._balls(t)
         bones, bone_normals, bone_colours = self._bones(t)
         vertices = np.concatenate([balls, bones])
