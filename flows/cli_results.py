@@ -73,7 +73,7 @@ def evaluate(
     if len(parts_wanted) > 1:
         _evaluate_parts(predictions, ground_truth, parts_wanted, camera, settings, plot, as_json)
         return
-    truth = in_axes_of(read_ground_truth(ground_truth, parts_wanted[0]), camera)
+    truth = in_axes_of(read_ground_truth(ground_truth, parts_wanted[0]), camera, parts_wanted[0])
     if is_shelf(protocol, truth):
         if plot is not None:
             raise SettingsError("PCP is not drawn", expected="--plot with errors of poses", where="--plot")
@@ -109,7 +109,7 @@ def _evaluate_parts(
 
     results = {
         f"{part} ({p})" if parts.count(part) > 1 else part: score(
-            load_prediction(p), in_axes_of(read_ground_truth(ground_truth, part), camera), settings
+            load_prediction(p), in_axes_of(read_ground_truth(ground_truth, part), camera, part), settings
         )
         for p, part in zip(predictions, parts, strict=True)
     }

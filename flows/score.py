@@ -47,8 +47,10 @@ def load_prediction(path: Path) -> Poses3D:
     return read_result_npz(path)
 
 
-def in_axes_of(truth: Poses3D, camera: str) -> Poses3D:
+def in_axes_of(truth: Poses3D, camera: str, select: str = "") -> Poses3D:
     """The truth in the axes of a camera, named as ``RIG:NAME``; unchanged where none is named.
+
+    Of Human3.6M's camera parameters those of the subject that `select` names are taken.
 
     Raises
     ------
@@ -57,10 +59,11 @@ def in_axes_of(truth: Poses3D, camera: str) -> Poses3D:
     """
     if not camera:
         return truth
-    from calibration.formats import read_rig
+    from calibration.formats import ReadOptions, read_rig
 
     path, _, name = camera.rpartition(":")
-    rig = read_rig(Path(path))
+    subject, named, _ = select.partition("/")
+    rig = read_rig(Path(path), options=ReadOptions(subject=subject) if named else None)
     if name not in rig.names:
         raise DataError("no such camera", expected=", ".join(rig.names), found=name, where=path)
     return in_camera(truth, rig.cameras[rig.names.index(name)])

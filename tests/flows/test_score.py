@@ -191,3 +191,22 @@ def test_a_plotted_line_ends_where_frames_are_missing(files, tmp_path):
     left, width = 90, 1400 - 90 - 20
     assert inked[left + 10 : left + int(width * 8 / 39)].mean() > 0.9
     assert not inked[left + int(width * 13 / 39) : left + int(width * 29 / 39)].any()
+
+
+def test_lifted_human36m_is_scored_in_the_camera_of_its_subject(tmp_path):
+    """VideoPose3D's file with the data set's camera parameters: those of the subject that is selected."""
+    from scipy.spatial.transform import Rotation
+
+    X = truth_positions(procedural_motion(10, 50.0, seed=1), H36M_17)[:, 0]
+    np.savez(tmp_path / "h36m.npz", positions_3d={"S11": {"Walking": X}})
+    turns = {"S1": np.eye(3), "S11": Rotation.from_rotvec([1.2, 0.3, -0.4]).as_matrix()}
+    lens = {"calibration_matrix": [[1145.0, 0, 512.5], [0, 1143.8, 515.5], [0, 0, 1]], "distortion": [0.0] * 5}
+    poses = {s: {"54138969": {"R": R.tolist(), "t": [[1841.0], [4955.0], [1563.0]]}} for s, R in turns.items()}
+    (tmp_path / "cameras.json").write_text(json.dumps({"intrinsics": {"54138969": lens}, "extrinsics": poses}))
+    seen = X @ turns["S11"].T + [1.841, 4.955, 1.563]
+    result = save(tmp_path / "r.npz", seen, fps=50.0)
+    options = ("--select", "S11/Walking", "--camera", f"{tmp_path / 'cameras.json'}:54138969", "--json")
+    scores = json.loads(call(result, "--ground-truth", str(tmp_path / "h36m.npz"), *options))
+    unturned = save(tmp_path / "i.npz", X, fps=50.0)
+    assert json.loads(call(unturned, "--ground-truth", str(tmp_path / "h36m.npz"), *options))["mpjpe_mm"] > 1000
+    assert scores["mpjpe_mm"] == pytest.approx(0, abs=0.01)
