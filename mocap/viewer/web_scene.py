@@ -154,7 +154,7 @@ class WebScene:
         scene.configure_default_lights(enabled=False)
         scene.configure_environment_map(None)
         scene.add_light_ambient("/lamps/room", intensity=1.5)
-        scene.add_light_directional("/lamps/main", intensity=2.2, position=(4.8, -3.6, 8.0), cast_shadow=True)
+        scene.add_light_directional("/lamps/main", intensity=2.2, position=(4.8, -3.6, 8.0), cast_shadow=False)
         scene.add_light_directional("/lamps/weak", intensity=0.9, position=(-6.0, 6.4, 4.8))
         camera = self._server.initial_camera
         camera.position = tuple(-view.R.T @ view.t)
