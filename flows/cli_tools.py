@@ -167,7 +167,7 @@ def models_list() -> None:
         here = "here" if is_available(name) else "not here"
         size = f"{entry.input_size[0]}x{entry.input_size[1]}"
         typer.echo(
-            f"{name:<16} {here:<9} {entry.licence:<12} {entry.skeleton or 'boxes':<12} {size:<8} "
+            f"{name:<16} {here:<9} {entry.licence:<14} {entry.skeleton or 'boxes':<12} {size:<8} "
             f"{entry.accuracy}; {entry.origin}"
         )
 
