@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mocap.lifting.dataset import FREE_BONES, Motion, bone_statistics, tree_sums
+from mocap.lifting.pose_variation import Draw, PoseVariation, rotation_z
 from mocap.lifting.settings import TrainingSettings
 from mocap.skeleton import H36M_17
 
-_LEGS = 6  # the first six of the 16 bones
 _FOCAL = 1146.0  # px; only to state 2D errors in pixels of a camera like Human3.6M's, 5 m away
 _DISTANCE = 5.0
 
@@ -52,11 +52,6 @@ class Windows:
     bones_known: Tensor
     positions: Tensor
     root: Tensor
-
-
-def _rotation_z(angle: Tensor) -> Tensor:
-    c, s, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
-    return torch.stack([c, -s, zero, s, c, zero, zero, zero, zero + 1], -1).reshape(*angle.shape, 3, 3)
 
 
 class WindowSampler:
@@ -100,13 +95,14 @@ class WindowSampler:
         # One product takes all bones of a frame to its joints.
         self.sums = torch.as_tensor(np.kron(tree_sums().T, np.eye(3, dtype=np.float32)), device=device)
         self.swap = torch.as_tensor(H36M_17.mirror, device=device)
+        self.poses = PoseVariation(settings.mix, settings.perturb)
         self.parts = torch.zeros(len(_PARTS), 17, device=device)
         for row, part in enumerate(_PARTS):
             self.parts[row, list(part)] = 1
 
     def draw(self, batch: int, generator: torch.Generator) -> Windows:
         """A batch; the same generator state gives the same batch."""
-        draw = _Draw(generator, self.device)
+        draw = Draw(generator, self.device)
         bones, root, outside = self._motion(batch, draw)
         known = draw.uniform(batch) < 0.5
         lengths = self._lengths(known, draw)
@@ -129,12 +125,12 @@ class WindowSampler:
         wrong = draw.normal(batch, 10)[:, self.free] * 0.02 * (draw.uniform(batch, 1) < 0.3)
         return Windows(rays, confidence, lengths * (1 + wrong), known, middle - middle[:, :1], middle[:, 0])
 
-    def _motion(self, batch: int, draw: _Draw) -> tuple[Tensor, Tensor, Tensor]:
+    def _motion(self, batch: int, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
         """Bone directions [B, W, 48], pelvis [B, W, 3], frames outside the recording [B, W]."""
         centre = torch.searchsorted(self.weights, draw.uniform(batch).double()).clamp_max(len(self.weights) - 1)
         stride = torch.where(draw.uniform(batch) < 0.2, 2, 1)
         steps = torch.arange(self.window, device=self.device) - self.window // 2
-        wanted = centre[:, None] + steps * stride[:, None]
+        wanted = centre[:, None] + steps * (stride * torch.where(draw.uniform(batch) < 0.3, -1, 1))[:, None]
         frames = torch.minimum(torch.maximum(wanted, self.first[centre, None]), self.last[centre, None])
         # Callers pad at the ends of a recording either way: by repeating or by leaving out.
         outside = (wanted != frames) & (draw.uniform(batch) < 0.5)[:, None]
@@ -142,26 +138,9 @@ class WindowSampler:
         reach = (draw.uniform(batch) * (self.window // 2 + 1)).long()
         outside |= (short[:, None]) & (steps.abs() > reach[:, None])
         bones, root = self.directions[frames], self.roots[frames]
-        mixed = int(self.settings.mix * batch)
-        if mixed:
-            bones = self._mix(bones, mixed, draw)
-        return bones, root, outside
+        return self.poses.vary(bones, draw), root, outside
 
-    def _mix(self, bones: Tensor, count: int, draw: _Draw) -> Tensor:
-        """Give `count` windows, spread over the batch, the upper body of their neighbour."""
-        batch = len(bones)
-        rows = torch.arange(count, device=self.device) * batch // count
-        own, other = bones[rows], bones[(rows + 1 + int(draw.uniform(1).item() * (batch - 1))) % batch]
-        middle = self.window // 2
-        across = [b[:, middle, 0:2] - b[:, middle, 9:11] for b in (own, other)]  # towards the right hip
-        turn = torch.atan2(across[0][:, 1], across[0][:, 0]) - torch.atan2(across[1][:, 1], across[1][:, 0])
-        upper = other[..., 3 * _LEGS :].reshape(count, -1, 3)
-        turned = torch.bmm(upper, _rotation_z(turn).transpose(1, 2)).reshape(count, self.window, -1)
-        bones = bones.clone()
-        bones[rows] = torch.cat([own[..., : 3 * _LEGS], turned], -1)
-        return bones
-
-    def _lengths(self, known: Tensor, draw: _Draw) -> Tensor:
+    def _lengths(self, known: Tensor, draw: Draw) -> Tensor:
         """Bone lengths [B, 16]: like those of the data; where known, half the time of any proportions.
 
         Joint definitions differ (hip and neck joints of another skeleton may lie half as far from
@@ -175,7 +154,7 @@ class WindowSampler:
         wide = draw.uniform(batch) < torch.where(known, 0.5, 0.05)
         return torch.exp(self.bone_mean + torch.where(wide[:, None], broad, plain))[:, self.free]
 
-    def _view(self, batch: int, height: Tensor, draw: _Draw) -> tuple[Tensor, Tensor, Tensor]:
+    def _view(self, batch: int, height: Tensor, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
         """World to camera R [B,3,3], t [B,3]; where the person stands [B,3] in the middle frame."""
         place = torch.cat([draw.normal(batch, 2).clamp(-2.5, 2.5), torch.zeros(batch, 1, device=self.device)], -1)
         lift = torch.where(draw.uniform(batch) < 0.2, draw.uniform(batch) * 0.8 - 0.3, draw.normal(batch) * 0.03)
@@ -186,13 +165,13 @@ class WindowSampler:
             real = draw.uniform(batch) < self.settings.real_cameras
             R = torch.where(real[:, None, None], self.cameras[0][pick], R)
             t = torch.where(real[:, None], self.cameras[1][pick] + draw.normal(batch, 3) * 0.1, t)
-        turn = _rotation_z(draw.uniform(batch) * 2 * math.pi)
+        turn = rotation_z(draw.uniform(batch) * 2 * math.pi)
         # The person turns about the own vertical axis: the camera turns the other way round it.
         pivot = place * torch.tensor([1.0, 1.0, 0.0], device=self.device)
         shift = torch.einsum("bij,bj->bi", R, pivot - torch.einsum("bij,bj->bi", turn, pivot))
         return torch.bmm(R, turn), t + shift, place
 
-    def _random_cameras(self, target: Tensor, draw: _Draw) -> tuple[Tensor, Tensor]:
+    def _random_cameras(self, target: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         batch = len(target)
         azimuth = draw.uniform(batch) * 2 * math.pi
         distance = 1.8 + 7 * draw.uniform(batch) ** 1.3
@@ -210,7 +189,7 @@ class WindowSampler:
         R = torch.stack([c * x + s * y, c * y - s * x, z], 1)
         return R, -torch.einsum("bij,bj->bi", R, centre)
 
-    def _observe(self, rays: Tensor, depth: Tensor, draw: _Draw) -> tuple[Tensor, Tensor]:
+    def _observe(self, rays: Tensor, depth: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """2D errors of a detector: noise, bias, outliers, left/right flips, missing parts, confidence."""
         batch, frames = rays.shape[:2]
         pixel = (_DISTANCE / _FOCAL / depth.clamp_min(0.5))[:, None, None, None]  # of a person 5 m away
@@ -238,16 +217,3 @@ class WindowSampler:
         lost |= (draw.uniform(batch, frames) < blind)[..., None]  # frames without a detection
         lost |= part & (draw.uniform(batch) < 0.2)[:, None, None] & during[..., None]
         return rays, confidence * ~lost
-
-
-class _Draw:
-    """Random numbers of one generator."""
-
-    def __init__(self, generator: torch.Generator, device: torch.device) -> None:
-        self.generator, self.device = generator, device
-
-    def uniform(self, *shape: int) -> Tensor:
-        return torch.rand(shape, generator=self.generator, device=self.device)
-
-    def normal(self, *shape: int) -> Tensor:
-        return torch.randn(shape, generator=self.generator, device=self.device)

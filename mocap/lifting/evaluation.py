@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mocap.lifting.augmentation import Windows
 from mocap.lifting.dataset import Motion
 from mocap.lifting.lift import LiftedPoses, Lifter
-from mocap.lifting.weights import StdCalibration, Weights
+from mocap.lifting.uncertainty import fit_weights
+from mocap.lifting.weights import StdCalibration, StdScales, Weights
 
 Array = NDArray[np.floating]
 
@@ -117,21 +118,36 @@ def along_own_axes(poses: LiftedPoses, truth: Array) -> Array:
 
 
 def calibrated(weights: Weights, sets: Sequence[Windows], every: int = 4) -> Weights:
-    """The weights with the factors of the refined covariance fitted on every n-th window."""
-    scales = []
-    plain = weights.calibration
-    lifter = Lifter(replace(weights, calibration=plain))
-    for bones, own in ((False, plain.guessed), (True, plain.known)):
-        whole, joint = [], []
-        for w in sets:
-            rays, confidence, lengths, truth = (
-                a[::every].numpy().astype(float) for a in (w.rays, w.confidence, w.bones, w.positions)
-            )
-            poses = lifter.lift(rays, confidence, lengths if bones else None)
-            found = np.isfinite(poses.std).all(-1)
-            kept = LiftedPoses(*(getattr(poses, f.name)[found] for f in fields(poses)))
-            whole.append(along_own_axes(kept, truth[found]) * own.refined)
-            joint.append((kept.positions - truth[found])[:, 1:] / kept.std[:, 1:, None] * own.joint * own.refined)
-        refined = std_scale(whole)
-        scales.append(replace(own, refined=refined, joint=std_scale(joint) / refined))
+    """The weights with the uncertainty fitted on every n-th window."""
+    scales = [
+        _calibrate(weights, [_errors(Lifter(weights), w, bones, every) for w in sets], bones) for bones in (False, True)
+    ]
     return replace(weights, calibration=StdCalibration(*scales))
+
+
+def _errors(lifter: Lifter, windows: Windows, bones: bool, every: int) -> tuple[Array, Array, Array]:
+    """Features [N, 16, 2, F], network's std [N, 16, 2] m and errors [N, 16, 3] m in virtual axes, of joints 1-16."""
+    rays, confidence, lengths, truth = (
+        a[::every].numpy().astype(float) for a in (windows.rays, windows.confidence, windows.bones, windows.positions)
+    )
+    estimate = lifter.estimate(rays, confidence, lengths if bones else None)
+    off = np.einsum("nik,nji->njk", estimate.camera_from_virtual, estimate.positions - truth)
+    found = estimate.found
+    evidence = estimate.evidence
+    return evidence.features()[found][:, 1:], evidence.network[found][:, 1:], off[found][:, 1:]
+
+
+def _calibrate(weights: Weights, parts: Sequence[tuple[Array, Array, Array]], bones: bool) -> StdScales:
+    """Weights of the features, and scales that put the right shares of errors within their intervals."""
+    features, network, errors = (np.concatenate([p[i] for p in parts]) for i in range(3))
+    found, std = [], []
+    for kind, axes in enumerate(((0, 1), (2,))):
+        f = np.concatenate([features[:, :, kind].reshape(-1, features.shape[-1])] * len(axes))
+        e = np.concatenate([(errors[..., a] / network[..., kind]).ravel() for a in axes])
+        w = fit_weights(f, e)
+        w[0] += np.log(std_scale([e / np.exp(f @ w)]))
+        found.append(tuple(w.tolist()))
+        std.append(network[..., kind] * np.exp(features[:, :, kind] @ w))
+    mean = np.sqrt((2 * std[0] ** 2 + std[1] ** 2) / 3)
+    own = weights.calibration.known if bones else weights.calibration.guessed
+    return replace(own, across_weights=found[0], along_weights=found[1], joint=std_scale([errors / mean[..., None]]))

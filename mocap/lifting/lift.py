@@ -13,6 +13,7 @@ from mocap.errors import DataError, WeightsError
 from mocap.lifting.refine import refine
 from mocap.lifting.root import place_root
 from mocap.lifting.smoothing import smooth_window
+from mocap.lifting.uncertainty import Evidence
 from mocap.lifting.weights import SHIPPED, StdCalibration, Weights, read_weights
 from mocap.skeleton import H36M_17
 from mocap.storage.atomic import atomic_path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from mocap.lifting.features import WindowInput
-    from mocap.lifting.network import Lifted, LiftNet
+    from mocap.lifting.network import FoldedNet, Lifted, LiftNet
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.floating]
@@ -59,6 +60,31 @@ class LiftedPoses:
     root_covariance: Array
 
 
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Poses and what their uncertainty follows from.
+
+    Attributes
+    ----------
+    positions, root, root_covariance
+        As in `LiftedPoses`; meaningless where not found.
+    camera_from_virtual : float64 [N, 3, 3]
+        Axes across (first two) and along the view.
+    evidence : Evidence
+    known : bool [N]
+        Whether bone lengths were given.
+    found : bool [N]
+    """
+
+    positions: Array
+    root: Array
+    root_covariance: Array
+    camera_from_virtual: Array
+    evidence: Evidence
+    known: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+
+
 class Lifter:
     """A loaded network on a device.
 
@@ -77,21 +103,21 @@ class Lifter:
     def __init__(self, weights: Path | Weights = SHIPPED, device: torch.device | None = None) -> None:
         import torch
 
-        from mocap.lifting.network import LiftNet
+        from mocap.lifting.network import FoldedNet, LiftNet
 
         content = weights if isinstance(weights, Weights) else read_weights(weights)
         self.device = device or torch.device("cpu")
         self.calibration: StdCalibration = content.calibration
         self.window = content.network.window
-        self.net: LiftNet = LiftNet(content.network)
+        net: LiftNet = LiftNet(content.network)
         try:
-            self.net.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in content.arrays.items()})
+            net.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in content.arrays.items()})
         except RuntimeError as error:
             raise WeightsError(
                 "the weights do not fit their network", expected=str(content.network), found=str(error)[:300],
                 where=str(weights) if isinstance(weights, Path) else None, hint="train again: mocap train-lifter",
             ) from error  # fmt: skip
-        self.net.eval().to(self.device)
+        self.net: FoldedNet = FoldedNet(net.eval().to(self.device))
 
     def lift(self, rays: Array, confidence: Array, bone_lengths: Array | None = None) -> LiftedPoses:
         """Lift windows of undistorted rays: network, root placement, refinement.
@@ -117,6 +143,23 @@ class Lifter:
         return LiftedPoses(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
     def _lift(self, rays: Array, confidence: Array, bone_lengths: Array | None) -> LiftedPoses:
+        estimate = self.estimate(rays, confidence, bone_lengths)
+        scales = self.calibration.guessed, self.calibration.known
+        weights = np.array([[s.across_weights, s.along_weights] for s in scales])[estimate.known.astype(int)]
+        variance = estimate.evidence.std(weights)[..., [0, 0, 1]] ** 2
+        variance[:, 0] = _PELVIS_STD**2
+        turn, lost = estimate.camera_from_virtual, ~estimate.found
+        covariance = np.einsum("nik,njk,nlk->njil", turn, variance, turn)
+        joint = np.where(estimate.known, scales[1].joint, scales[0].joint)
+        mean = joint[:, None] * np.sqrt(variance.mean(-1))
+        mean[:, 0] = _PELVIS_STD
+        results = estimate.positions, covariance, mean, estimate.root, estimate.root_covariance
+        for result in results:
+            result[lost] = np.nan
+        return LiftedPoses(*results)
+
+    def estimate(self, rays: Array, confidence: Array, bone_lengths: Array | None) -> Estimate:
+        """Poses of one batch of windows (see `lift`) and what is known of their errors."""
         rays, confidence = _fit_window(rays, confidence, self.window)
         seen = np.isfinite(rays).all(-1) & (confidence > 0)
         confidence = np.where(seen, confidence, 0.0)
@@ -126,34 +169,31 @@ class Lifter:
         known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
         bones = np.where(known[:, None], bone_lengths, 0.0)
         smooth = smooth_window(clean, confidence)
-        p, across, along, turn = self._both_ways(smooth.rays * seen[..., None].astype(float), confidence, bones, known)
+        p, spread, mirror, turn = self._both_ways(smooth.rays * seen[..., None].astype(float), confidence, bones, known)
         lost = seen[:, self.window // 2].sum(-1) < MIN_JOINTS
         positions = np.einsum("nik,njk->nji", turn, p)
-        variance = np.stack([across, across, along], -1) ** 2
-        covariance = np.einsum("nik,njk,nlk->njil", turn, variance, turn)
+        covariance = np.einsum("nik,njk,nlk->njil", turn, spread[..., [0, 0, 1]] ** 2, turn)
         middle, ray_std = smooth.middle, smooth.std
         weight = np.where(np.isfinite(ray_std), confidence.max(1), 0.0)
-        root, root_covariance = place_root(positions, middle, weight, across)
+        root, root_covariance = place_root(positions, middle, weight, spread[..., 0])
         lost |= ~np.isfinite(root).all(-1)
         good = ~lost
-        refined = refine(
-            positions[good], covariance[good], root[good], middle[good],
-            (ray_std / np.sqrt(np.maximum(weight, 0.05)))[good], bone_lengths[good],
-        )  # fmt: skip
-        scales = [np.where(known, getattr(self.calibration.known, s), getattr(self.calibration.guessed, s))
-                  for s in ("refined", "joint")]  # fmt: skip
+        noise = ray_std / np.sqrt(np.maximum(weight, 0.05))
+        fit, shift = np.ones_like(spread), np.ones_like(spread)
+        refined = refine(positions[good], covariance[good], root[good], middle[good], noise[good], bone_lengths[good])
+        moved = np.einsum("nik,nji->njk", turn[good], refined.positions - positions[good])
+        shift[good] = _across_along(np.abs(moved))
+        own = np.einsum("nak,njab,nbk->njk", turn[good], refined.covariance, turn[good])
+        fit[good] = _across_along(np.sqrt(np.maximum(own, 0)))
         positions[good], root[good] = refined.positions, refined.root
-        covariance[good] = refined.covariance * scales[0][good, None, None, None] ** 2
-        std = scales[1][:, None] * np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
-        std[:, 0] = _PELVIS_STD
-        for result in (positions, covariance, std, root, root_covariance):
-            result[lost] = np.nan
-        return LiftedPoses(positions, covariance, std, root, root_covariance)
+        return Estimate(
+            positions, root, root_covariance, turn, Evidence(spread, fit, mirror, shift, noise), known, good
+        )
 
     def _both_ways(
         self, rays: Array, confidence: Array, bones: Array, known: NDArray[np.bool_]
     ) -> tuple[Array, Array, Array, Array]:
-        """Mean of the window and its mirror image, in virtual axes."""
+        """Mean of the window and its mirror image, in virtual axes: positions, std, their difference, the axes."""
         import torch
 
         from mocap.lifting.features import window_input
@@ -172,12 +212,16 @@ class Lifter:
         positions = lifted.positions.cpu().numpy().astype(float)
         std = np.exp(lifted.log_std.cpu().numpy().astype(float))
         mirrored = positions[n:, swap] * [-1, 1, 1]
-        spread = 0.5 * (std[:n] + std[n:, swap])
-        scales = self.calibration.guessed, self.calibration.known
-        across = np.where(known, scales[1].across, scales[0].across)[:, None] * spread[..., 0]
-        along = np.where(known, scales[1].along, scales[0].along)[:, None] * spread[..., 1]
+        scales = [(s.across, s.along) for s in (self.calibration.guessed, self.calibration.known)]
+        spread = 0.5 * (std[:n] + std[n:, swap]) * np.array(scales)[known.astype(int)][:, None]
         turn = window.camera_from_virtual[:n].cpu().numpy().astype(float)
-        return 0.5 * (positions[:n] + mirrored), across, along, turn
+        difference = _across_along(0.5 * np.abs(positions[:n] - mirrored))
+        return 0.5 * (positions[:n] + mirrored), spread, difference, turn
+
+
+def _across_along(values: Array) -> Array:
+    """Lengths [..., 3] in virtual axes to root mean square across the view and length along it [..., 2]."""
+    return np.stack([np.sqrt(0.5 * np.square(values[..., :2]).sum(-1)), values[..., 2]], -1)
 
 
 def _fit_window(rays: Array, confidence: Array, window: int) -> tuple[Array, Array]:

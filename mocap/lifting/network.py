@@ -100,15 +100,75 @@ class LiftNet(nn.Module):
         x = self.dropout(functional.relu(self.middle_norm(y)))[:, None]
         for block in self.blocks:
             x = block(x, condition)
-        return self._decode(self.head(x[:, 0]).float(), now.float(), window.size)
+        return _decode(self.head(x[:, 0]).float(), now.float(), window.size)
 
-    def _decode(self, raw: Tensor, now: Tensor, person: Tensor) -> Lifted:
-        joints = raw[:, 1:].reshape(-1, JOINTS, _PER_JOINT)
-        size = _TYPICAL_SIZE * torch.exp(raw[:, 0].clamp(-2, 2))[:, None, None]
-        flat = now.reshape(-1, JOINTS, 3)[..., :2]
-        gate = torch.sigmoid(joints[..., 5:] + 2)
-        across = size * gate * flat + joints[..., :2]
-        positions = torch.cat([across, joints[..., 2:3]], -1)
-        log_std = joints[..., 3:5].clamp(-4, 4) - 3
-        person = person[:, None, None]
-        return Lifted(person * (positions - positions[:, :1]), log_std + torch.log(person))
+
+def _decode(raw: Tensor, now: Tensor, person: Tensor) -> Lifted:
+    joints = raw[:, 1:].reshape(-1, JOINTS, _PER_JOINT)
+    size = _TYPICAL_SIZE * torch.exp(raw[:, 0].clamp(-2, 2))[:, None, None]
+    flat = now.reshape(-1, JOINTS, 3)[..., :2]
+    gate = torch.sigmoid(joints[..., 5:] + 2)
+    across = size * gate * flat + joints[..., :2]
+    positions = torch.cat([across, joints[..., 2:3]], -1)
+    log_std = joints[..., 3:5].clamp(-4, 4) - 3
+    person = person[:, None, None]
+    return Lifted(person * (positions - positions[:, :1]), log_std + torch.log(person))
+
+
+class FoldedNet:
+    """A trained LiftNet for use: batch normalisation is part of the layers, the conditions one product.
+
+    The same function of its input to rounding; at batch 1 in half the time.
+    """
+
+    def __init__(self, net: LiftNet) -> None:
+        with torch.no_grad():
+            blocks = [*(net.temporal if net.joins else ()), *net.blocks]
+            self.expand = _folded(net.expand, net.expand_norm) if net.joins else None
+            self.middle, self.middle_scale = _folded(net.middle, net.middle_norm), _scale(net.middle_norm)
+            joins = [_folded(b.join, b.join_norm) for b in blocks]
+            self.layers = [
+                (b.stride, join[0], *_folded(b.mix, b.mix_norm)) for b, join in zip(blocks, joins, strict=True)
+            ]
+            told = [_scale(b.join_norm)[:, None] * b.condition.weight for b in blocks]
+            self.told = torch.cat(told) if blocks else torch.zeros(0, CONDITION)
+            self.shift = torch.cat([bias for _, bias in joins]) if blocks else torch.zeros(0)
+            self.head = net.head.weight.detach(), net.head.bias.detach()
+            self.width, self.temporal = net.settings.width, len(net.temporal) if net.joins else 0
+
+    def __call__(self, window: WindowInput) -> Lifted:
+        """Predict the middle frame."""
+        tokens, condition = window.tokens, window.condition
+        batch, frames = tokens.shape[:2]
+        now = tokens[:, frames // 2]
+        told = functional.linear(condition, self.told, self.shift).split(self.width, -1)
+        y = functional.linear(torch.cat([now, condition], -1), *self.middle)
+        if self.expand is not None:
+            x = functional.linear(tokens.reshape(batch, frames // 3, -1), *self.expand).relu_()
+            for layer, extra in zip(self.layers[: self.temporal], told, strict=False):
+                x = self._block(x, extra, *layer)
+            y = y + x[:, 0] * self.middle_scale
+        x = y.relu_()[:, None]
+        for layer, extra in zip(self.layers[self.temporal :], told[self.temporal :], strict=True):
+            x = self._block(x, extra, *layer)
+        return _decode(functional.linear(x[:, 0], *self.head).float(), now.float(), window.size)
+
+    @staticmethod
+    def _block(x: Tensor, extra: Tensor, stride: int, join: Tensor, mix: Tensor, bias: Tensor) -> Tensor:
+        batch, frames, width = x.shape
+        y = functional.linear(x.reshape(batch, frames // stride, stride * width), join)
+        y = functional.linear((y + extra[:, None]).relu_(), mix, bias).relu_()
+        return x[:, stride // 2 :: stride] + y
+
+
+def _scale(norm: nn.BatchNorm1d) -> Tensor:
+    """What batch normalisation multiplies with [width] when it is used."""
+    assert norm.running_var is not None
+    return norm.weight / (norm.running_var + norm.eps).sqrt()
+
+
+def _folded(layer: nn.Linear, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a layer without bias and the normalisation behind it."""
+    assert norm.running_mean is not None
+    scale = _scale(norm)
+    return (scale[:, None] * layer.weight).contiguous(), norm.bias - norm.running_mean * scale

@@ -11,15 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from mocap.lifting.body import MEAN_BONES
 from mocap.skeleton import H36M_17
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
 
 _STEPS = 4
-_CHUNK = 512
 _BONE_STD = 0.025  # of the length; joints are not quite rigid
 _RAY_FLOOR = 1e-3  # of the focal length: smallest standard deviation a ray is given
 _HUBER = 2.0
@@ -27,8 +28,8 @@ _KNOWN = 0.005  # standard deviation of the logarithm of a known length
 _COMMON, _OWN = 0.035, 0.03  # of a guessed one: common to all bones, and each bone's own
 _NEAREST = 0.3
 _FREE = np.array([0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 7, 8, 9])  # bones of both sides share a length
-_JOINT_COLUMNS, _ROOT, _LENGTHS = 48, slice(48, 51), slice(51, 61)
-_PRIOR_ROWS, _BONE_ROWS, _RAY_ROWS, _LENGTH_ROWS = slice(0, 48), slice(48, 64), slice(64, 98), slice(98, 108)
+_BONES = H36M_17.bone_index
+_ROOT, _LENGTHS, _SIZE = 48, 51, 61  # unknowns: joints 1-16, pelvis, logarithms of the free lengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,88 +62,137 @@ def refine(positions: Array, covariance: Array, root: Array, rays: Array, ray_st
     The inverse of the normal matrix takes the network's errors of different joints for independent,
     which they are not; the covariance given is the mean of it and the prediction's own.
     """
-    chunks = [slice(s, s + _CHUNK) for s in range(0, len(positions), _CHUNK)]
-    parts = [_refine(positions[c], covariance[c], root[c], rays[c], ray_std[c], lengths[c]) for c in chunks]
-    if not parts:
-        return Refined(positions, covariance, root)
-    return Refined(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("positions", "covariance", "root")))
-
-
-def _refine(positions: Array, covariance: Array, root: Array, rays: Array, ray_std: Array, lengths: Array) -> Refined:
-    n = len(positions)
-    whiten = np.swapaxes(np.linalg.cholesky(np.linalg.inv(covariance[:, 1:] + 1e-8 * np.eye(3))), -1, -2)
-    start, length_whiten = _length_prior(lengths)
-    J = np.zeros((n, 108, 61))
-    joint = np.arange(16)
-    rows = joint[:, None, None] * 3 + np.arange(3)[:, None]
-    columns = joint[:, None, None] * 3 + np.arange(3)
-    J[:, rows, columns] = whiten
-    J[:, _LENGTH_ROWS, _LENGTHS] = length_whiten
-    x, T, logs = positions.copy(), root.copy(), start.copy()
+    start, length_information = _length_prior(lengths)
+    x, T, after = positions.copy(), root.copy(), covariance.copy()
     strength = np.where(np.isfinite(ray_std), 1 / np.maximum(ray_std, _RAY_FLOOR), 0.0)
-    e = np.zeros((n, 108))
-    for step in range(_STEPS + 1):
-        e[:, _PRIOR_ROWS] = np.einsum("njab,njb->nja", whiten, (x - positions)[:, 1:]).reshape(n, -1)
-        e[:, _LENGTH_ROWS] = np.einsum("nab,nb->na", length_whiten, logs - start)
-        _bones(J, e, x, logs)
-        _rays(J, e, x, T, rays, strength)
-        H = np.swapaxes(J, 1, 2) @ J + 1e-9 * np.eye(61)
-        if step == _STEPS:
-            break
-        change = -np.linalg.solve(H, np.einsum("nra,nr->na", J, e)[..., None])[..., 0]
-        x[:, 1:] += np.clip(change[:, :_JOINT_COLUMNS], -0.3, 0.3).reshape(n, 16, 3)
-        T = T + change[:, _ROOT]
-        T[:, 2] = np.maximum(T[:, 2], _NEAREST)
-        logs = logs + np.clip(change[:, _LENGTHS], -0.2, 0.2)
-    inverse = np.linalg.inv(H)
-    after = covariance.copy()
-    after[:, 1:] = 0.5 * (after[:, 1:] + inverse[:, columns.swapaxes(1, 2), columns])
+    information: Array = np.linalg.inv(covariance[:, 1:] + 1e-8 * np.eye(3)).astype(np.float64)
+    seen = np.where(strength[..., None] > 0, rays, 0.0)
+    _refine(positions, information, start, length_information, seen, strength, _BONES, _FREE, x, T, after)
     return Refined(x, after, T)
 
 
+@njit(cache=True, error_model="numpy", nogil=True)
+def _refine(
+    positions: Array, information: Array, start: Array, length_information: Array, rays: Array, strength: Array,
+    bones: Indices, free: Indices, x: Array, T: Array, after: Array,
+) -> None:  # fmt: skip
+    """All poses, one after the other: `x`, `T` and `after` start as predicted and end as fitted."""
+    H, g = np.zeros((_SIZE, _SIZE)), np.zeros(_SIZE)
+    for n in range(len(x)):
+        logs = start[n].copy()
+        for step in range(_STEPS + 1):
+            H[:], g[:] = 0, 0
+            for k in range(_SIZE):
+                H[k, k] = 1e-9
+            for j in range(16):
+                at = 3 * j
+                H[at : at + 3, at : at + 3] += information[n, j]
+                g[at : at + 3] += np.dot(information[n, j], x[n, j + 1] - positions[n, j + 1])
+            H[_LENGTHS:, _LENGTHS:] += length_information[n]
+            g[_LENGTHS:] += np.dot(length_information[n], logs - start[n])
+            _bones(H, g, x[n], logs, bones, free)
+            _rays(H, g, x[n], T[n], rays[n], strength[n])
+            if step == _STEPS:
+                break
+            _factor(H)
+            _solve(H, g)
+            for k in range(_ROOT):
+                x[n, 1 + k // 3, k % 3] -= min(0.3, max(-0.3, g[k]))
+            for k in range(3):
+                T[n, k] -= g[_ROOT + k]
+            T[n, 2] = max(T[n, 2], _NEAREST)
+            for k in range(10):
+                logs[k] -= min(0.2, max(-0.2, g[_LENGTHS + k]))
+        _factor(H)
+        for k in range(_ROOT):
+            # One column of the inverse, of which the joint's own rows are wanted.
+            g[:] = 0
+            g[k] = 1
+            _solve(H, g)
+            for a in range(3):
+                after[n, 1 + k // 3, a, k % 3] = 0.5 * (after[n, 1 + k // 3, a, k % 3] + g[3 * (k // 3) + a])
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _factor(H: Array) -> None:
+    """Cholesky's factor in place of the lower triangle, and its transpose of the upper one."""
+    for i in range(len(H)):
+        for j in range(i + 1):
+            total = H[i, j]
+            for k in range(j):
+                total -= H[i, k] * H[j, k]
+            H[i, j] = np.sqrt(total) if i == j else total / H[j, j]
+            H[j, i] = H[i, j]
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _solve(L: Array, b: Array) -> None:
+    """L L' x = b, in place of b."""
+    for i in range(len(b)):
+        total = b[i]
+        for k in range(i):
+            total -= L[i, k] * b[k]
+        b[i] = total / L[i, i]
+    for i in range(len(b) - 1, -1, -1):
+        total = b[i]
+        for k in range(i + 1, len(b)):
+            total -= L[i, k] * b[k]
+        b[i] = total / L[i, i]
+
+
 def _length_prior(lengths: Array) -> tuple[Array, Array]:
-    """Logarithms [N, 10] of the free lengths, and what whitens their deviations [N, 10, 10]."""
+    """Logarithms [N, 10] of the free lengths, and the information on their deviations [N, 10, 10]."""
     mean = np.array([MEAN_BONES[int(np.argmax(b == _FREE))] for b in range(10)])
     known = np.asarray(np.isfinite(lengths).all(-1))
     share = (np.arange(10)[:, None] == _FREE) / np.bincount(_FREE)[:, None]
     told = np.log(np.maximum(np.where(known[:, None], lengths, 1.0) @ share.T, 1e-3))
     guess = _OWN**2 * np.eye(10) + _COMMON**2
-    guess_whiten = np.linalg.cholesky(np.linalg.inv(guess)).T
-    whiten = np.where(known[:, None, None], np.eye(10) / _KNOWN, guess_whiten)
-    return np.where(known[:, None], told, np.log(mean)), whiten
+    information = np.where(known[:, None, None], np.eye(10) / _KNOWN**2, np.linalg.inv(guess))
+    return np.where(known[:, None], told, np.log(mean)), information
 
 
-def _bones(J: Array, e: Array, x: Array, logs: Array) -> None:
-    """Rows of the bone lengths."""
-    parent, child = H36M_17.bone_index.T
-    arm = x[:, child] - x[:, parent]
-    length = np.maximum(np.linalg.norm(arm, axis=-1), 1e-3)
-    wanted = np.exp(logs)[:, _FREE]
-    ratio = length / wanted
-    direction = arm / (length * wanted)[..., None] / _BONE_STD
-    e[:, _BONE_ROWS] = (ratio - 1) / _BONE_STD
-    bone = np.arange(16)
-    row = _BONE_ROWS.start + bone
-    J[:, row[:, None], 3 * (child - 1)[:, None] + np.arange(3)] = direction
-    inner = parent > 0
-    J[:, row[inner, None], 3 * (parent - 1)[inner, None] + np.arange(3)] = -direction[:, inner]
-    J[:, row, _LENGTHS.start + _FREE] = -ratio / _BONE_STD
+@njit(cache=True, error_model="numpy", nogil=True)
+def _add(H: Array, g: Array, columns: Indices, row: Array, error: float, count: int) -> None:
+    """One residual and its derivatives in `count` columns, into the normal equations."""
+    for a in range(count):
+        g[columns[a]] += error * row[a]
+        for b in range(count):
+            H[columns[a], columns[b]] += row[a] * row[b]
 
 
-def _rays(J: Array, e: Array, x: Array, T: Array, rays: Array, strength: Array) -> None:
-    """Rows of the reprojection error, with Huber's weights."""
-    n = len(x)
-    points = x + T[:, None]
-    z = np.maximum(points[..., 2], _NEAREST)
-    xy = points[..., :2] / z[..., None]
-    residual = xy - np.where(strength[..., None] > 0, rays, xy)
-    size = np.linalg.norm(residual, axis=-1) * strength
-    w = strength * np.sqrt(np.minimum(1.0, _HUBER / np.maximum(size, 1e-9)))
-    D = np.zeros((n, 17, 2, 3))
-    D[..., 0, 0] = D[..., 1, 1] = w / z
-    D[..., 0, 2], D[..., 1, 2] = -w * xy[..., 0] / z, -w * xy[..., 1] / z
-    e[:, _RAY_ROWS] = (residual * w[..., None]).reshape(n, 34)
-    J[:, _RAY_ROWS, _ROOT] = D.reshape(n, 34, 3)
-    joint = np.arange(16)
-    rows = _RAY_ROWS.start + 2 * (joint[:, None, None] + 1) + np.arange(2)[:, None]
-    J[:, rows, 3 * joint[:, None, None] + np.arange(3)] = D[:, 1:]
+@njit(cache=True, error_model="numpy", nogil=True)
+def _bones(H: Array, g: Array, x: Array, logs: Array, bones: Indices, free: Indices) -> None:
+    """Residuals of the bone lengths."""
+    columns, row = np.empty(7, np.int64), np.empty(7)
+    for b in range(16):
+        parent, child = bones[b]
+        arm = x[child] - x[parent]
+        length = max(np.sqrt((arm * arm).sum()), 1e-3)
+        wanted = np.exp(logs[free[b]])
+        columns[0], row[0] = _LENGTHS + free[b], -length / wanted / _BONE_STD
+        for a in range(3):
+            slope = arm[a] / (length * wanted * _BONE_STD)
+            columns[1 + a], row[1 + a] = 3 * (child - 1) + a, slope
+            columns[4 + a], row[4 + a] = 3 * (parent - 1) + a, -slope
+        _add(H, g, columns, row, (length / wanted - 1) / _BONE_STD, 7 if parent > 0 else 4)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _rays(H: Array, g: Array, x: Array, T: Array, rays: Array, strength: Array) -> None:
+    """Residuals of the reprojection, with Huber's weights."""
+    columns, row, error = np.empty(6, np.int64), np.empty(6), np.empty(2)
+    for j in range(17):
+        if strength[j] <= 0:
+            continue
+        z = max(x[j, 2] + T[2], _NEAREST)
+        for a in range(2):
+            error[a] = (x[j, a] + T[a]) / z - rays[j, a]
+        size = np.sqrt(error[0] ** 2 + error[1] ** 2) * strength[j]
+        w = strength[j] * np.sqrt(min(1.0, _HUBER / max(size, 1e-9)))
+        for a in range(2):
+            # Only the axis itself and the depth; of the joint unless it is the pelvis, and of the pelvis.
+            columns[0], row[0] = _ROOT + a, w / z
+            columns[1], row[1] = _ROOT + 2, -w * (x[j, a] + T[a]) / (z * z)
+            columns[2], row[2] = 3 * (j - 1) + a, row[0]
+            columns[3], row[3] = 3 * (j - 1) + 2, row[1]
+            _add(H, g, columns, row, w * error[a], 4 if j > 0 else 2)

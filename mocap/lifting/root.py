@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -46,19 +47,57 @@ def place_root(positions: Array, rays: Array, confidence: Array, std: Array) -> 
     root = _linear(positions, rays, weight)
     depth = np.maximum(root[:, 2], _NEAREST)
     variance = _RAY_STD**2 + (np.where(seen, std, 1.0) / depth[:, None]) ** 2
-    for _ in range(_STEPS):
-        J, residual = _linearise(positions, rays, root)
-        whitened = np.sqrt(np.square(residual).sum(-1) / (2 * variance))
-        w = weight / variance * np.minimum(1.0, _HUBER / np.maximum(whitened, 1e-9))
-        H = np.einsum("njai,nj,njak->nik", J, w, J) + 1e-6 * np.eye(3)
-        g = np.einsum("njai,nj,nja->ni", J, w, residual)
-        root = root - np.linalg.solve(H, g[..., None])[..., 0]
-        root[:, 2] = np.clip(root[:, 2], _NEAREST, 1e3)
-    J, residual = _linearise(positions, rays, root)
-    H = np.einsum("njai,nj,njak->nik", J, weight / variance, J) + 1e-6 * np.eye(3)
+    covariance = np.empty((len(root), 3, 3))
+    _gauss_newton(positions, rays, weight, variance, root, covariance)
     lost = (seen.sum(-1) < 3) | (root[:, 2] <= _NEAREST)
     root[lost] = np.nan
-    return root, np.linalg.inv(H)
+    return root, covariance
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _gauss_newton(
+    positions: Array, rays: Array, weight: Array, variance: Array, root: Array, covariance: Array
+) -> None:
+    """All poses, one after the other: `root` goes from the start to the solution, `covariance` is filled."""
+    for n in range(len(root)):
+        for _ in range(_STEPS):
+            inverse, g = _normal(positions[n], rays[n], weight[n], variance[n], root[n], _HUBER)
+            for a in range(3):
+                root[n, a] -= inverse[a, 0] * g[0] + inverse[a, 1] * g[1] + inverse[a, 2] * g[2]
+            root[n, 2] = min(max(root[n, 2], _NEAREST), 1e3)
+        covariance[n] = _normal(positions[n], rays[n], weight[n], variance[n], root[n], np.inf)[0]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _normal(
+    positions: Array, rays: Array, weight: Array, variance: Array, root: Array, huber: float
+) -> tuple[Array, Array]:
+    """Inverse [3, 3] and right side [3] of the normal equations of x/z, y/z over the translation."""
+    H, g = 1e-6 * np.eye(3), np.zeros(3)
+    for j in range(len(weight)):
+        z = max(positions[j, 2] + root[2], 0.1)
+        x, y = (positions[j, 0] + root[0]) / z, (positions[j, 1] + root[1]) / z
+        u, v = x - rays[j, 0], y - rays[j, 1]
+        whitened = np.sqrt((u * u + v * v) / (2 * variance[j]))
+        w = weight[j] / variance[j] * min(1.0, huber / max(whitened, 1e-9)) / z
+        H[0, 0] += w / z
+        H[1, 1] += w / z
+        H[0, 2] -= w * x / z
+        H[1, 2] -= w * y / z
+        H[2, 2] += w * (x * x + y * y) / z
+        g[0] += w * u
+        g[1] += w * v
+        g[2] -= w * (x * u + y * v)
+    H[2, 0], H[2, 1] = H[0, 2], H[1, 2]
+    # By cofactors; H[0, 1] is zero.
+    inverse = np.empty((3, 3))
+    a, b, c, d, e = H[0, 0], H[1, 1], H[2, 2], H[0, 2], H[1, 2]
+    det = a * b * c - a * e * e - b * d * d
+    inverse[0, 0], inverse[1, 1], inverse[2, 2] = (b * c - e * e) / det, (a * c - d * d) / det, a * b / det
+    inverse[0, 1] = inverse[1, 0] = d * e / det
+    inverse[0, 2] = inverse[2, 0] = -b * d / det
+    inverse[1, 2] = inverse[2, 1] = -a * e / det
+    return inverse, g
 
 
 def _linear(positions: Array, rays: Array, weight: Array) -> Array:
@@ -76,14 +115,3 @@ def _linear(positions: Array, rays: Array, weight: Array) -> Array:
     root = np.linalg.solve(A + 1e-9 * np.eye(3), b[..., None])[..., 0]
     root[:, 2] = np.clip(root[:, 2], 2 * _NEAREST, 1e3)
     return np.asarray(root, np.float64)
-
-
-def _linearise(positions: Array, rays: Array, root: Array) -> tuple[Array, Array]:
-    """Jacobian [N, J, 2, 3] and residual [N, J, 2] of x/z, y/z over the translation."""
-    points = positions + root[:, None]
-    z = np.maximum(points[..., 2], 0.1)
-    xy = points[..., :2] / z[..., None]
-    J = np.zeros((*z.shape, 2, 3))
-    J[..., 0, 0] = J[..., 1, 1] = 1 / z
-    J[..., 0, 2], J[..., 1, 2] = -xy[..., 0] / z, -xy[..., 1] / z
-    return J, xy - rays

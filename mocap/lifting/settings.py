@@ -77,7 +77,9 @@ class TrainingSettings:
     real_cameras: float = 0.6
     """Share of windows seen by real cameras, when camera parameters are given."""
     mix: float = 0.25
-    """Share of windows whose upper body comes from another recording."""
+    """Share of windows whose upper body, and of those of which each arm, comes from another recording."""
+    perturb: float = 0.5
+    """Share of windows whose limbs and whole body are turned by small angles."""
     evaluate_every: int = 1000
     """Steps between evaluations, log lines and checkpoints."""
     minutes: float = 0.0
@@ -90,7 +92,7 @@ class TrainingSettings:
         object.__setattr__(self, "device", DeviceChoice(self.device))
         for field, low, high in (
             ("steps", 1, 1e9), ("batch", 2, 1e6), ("learning_rate", 1e-8, 1), ("weight_decay", 0, 1),
-            ("average", 0, 1), ("real_cameras", 0, 1), ("mix", 0, 1), ("evaluate_every", 1, 1e9),
+            ("average", 0, 1), ("real_cameras", 0, 1), ("mix", 0, 1), ("perturb", 0, 1), ("evaluate_every", 1, 1e9),
             ("minutes", 0, 1e6),
         ):  # fmt: skip
             _check("training", field, getattr(self, field), low, high)

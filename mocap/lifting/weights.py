@@ -17,32 +17,42 @@ from mocap.errors import SettingsError, WeightsError
 from mocap.lifting.settings import NetworkSettings
 from mocap.storage.atomic import write_bytes
 
-FORMAT = "mocap-liftnet-1"
+FORMAT = "mocap-liftnet-2"
 SHIPPED = Path(__file__).parent / "weights" / "liftnet.npz"
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SettingsError,
 )  # fmt: skip
+_FEATURES = 5
 _TRAIN = "mocap train-lifter DATA --output FILE makes one"
 
 
 @dataclass(frozen=True)
 class StdScales:
-    """Factors that turn predicted into true standard deviations, fitted on the validation people.
+    """What turns predicted into true standard deviations, fitted on the validation people.
 
     Attributes
     ----------
     across, along : float
-        Of the network's own prediction, across and along the view.
-    refined : float
-        Of the covariance after refinement.
+        Factors of the network's own prediction, across and along the view; the fit to rays and bones
+        weighs it by them.
+    across_weights, along_weights : tuple of float
+        Weights of `mocap.lifting.uncertainty.FEATURES`.
     joint : float
-        For the one number per joint that stands for all three axes.
+        Factor of the one number per joint that stands for all three axes.
     """
 
     across: float = 1.0
     along: float = 1.0
-    refined: float = 1.0
+    across_weights: tuple[float, ...] = (0.0, 0.5, 0.0, 0.0, 0.0)
+    along_weights: tuple[float, ...] = (0.0, 0.5, 0.0, 0.0, 0.0)
     joint: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("across_weights", "along_weights"):
+            values = tuple(float(v) for v in getattr(self, name))
+            if len(values) != _FEATURES:
+                raise ValueError(f"{name}: {len(values)} values instead of {_FEATURES}")
+            object.__setattr__(self, name, values)
 
 
 @dataclass(frozen=True)

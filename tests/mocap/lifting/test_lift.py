@@ -174,3 +174,22 @@ def test_bad_files(windows, tmp_path):
     with pytest.raises(WeightsError, match="no lifting weights"):
         lift_file(tmp_path / "in.npz", tmp_path / "out.npz", weights=tmp_path / "absent.npz")
     assert not (tmp_path / "out.npz").exists()
+
+
+def test_folded_network_is_the_same_function(rng):
+    import torch
+
+    from mocap.lifting.features import window_input
+    from mocap.lifting.network import FoldedNet, LiftNet
+    from mocap.lifting.weights import read_weights
+
+    weights = read_weights()
+    net = LiftNet(weights.network)
+    net.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in weights.arrays.items()})
+    rays = rng.normal(0, 0.05, (40, 1, 17, 2)) + rng.normal(0, 0.01, (40, 27, 17, 2))
+    given = (rays, rng.random((40, 27, 17)), rng.uniform(0.1, 0.5, (40, 16)))
+    window = window_input(*(torch.tensor(g, dtype=torch.float32) for g in given), torch.arange(40) % 2 == 0)
+    with torch.inference_mode():
+        a, b = net.eval()(window), FoldedNet(net)(window)
+    np.testing.assert_allclose(a.positions, b.positions, atol=1e-5)
+    np.testing.assert_allclose(a.log_std, b.log_std, atol=1e-4)

@@ -1,0 +1,79 @@
+"""How far off a lifted joint is, across and along the view, from what is known without truth.
+
+The network's own standard deviation, that of the fit to rays and bones, how much the prediction
+changes when the input is mirrored, how far the fit moved it, and the noise of the 2D points each say
+something. The logarithm of the standard deviation is the network's own plus a weighted sum of the
+others relative to it, so that a person twice as large has twice the errors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+FEATURES = ("one", "fit", "mirror", "shift", "noise")
+_LEAST = 0.02  # of the network's own standard deviation; smaller changes say no more
+_LEAST_NOISE, _MOST_NOISE = 2e-4, 1e-2  # of the focal length
+_TAIL = 4.0  # degrees of freedom of Student's distribution that the weights are fitted with
+_RIDGE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What is known of N poses' errors, per joint across and along the view, metres.
+
+    Attributes
+    ----------
+    network, fit : float64 [N, 17, 2]
+        Standard deviations: the network's own, and after the fit to rays and bones.
+    mirror, shift : float64 [N, 17, 2]
+        Change when the input is mirrored, and by the fit.
+    noise : float64 [N, 17]
+        Standard deviation of the rays; infinite where a joint was not seen.
+    """
+
+    network: Array
+    fit: Array
+    mirror: Array
+    shift: Array
+    noise: Array
+
+    def features(self) -> Array:
+        """[N, 17, 2, 5]: logarithms relative to the network's own, in the order of `FEATURES`."""
+        ratios = (np.log(np.maximum(a / self.network, _LEAST)) for a in (self.fit, self.mirror, self.shift))
+        noise = np.log(np.clip(self.noise, _LEAST_NOISE, _MOST_NOISE))[..., None] + np.zeros(2)
+        return np.stack([np.ones_like(noise), *ratios, noise], -1)
+
+    def std(self, weights: Array) -> Array:
+        """Standard deviations [N, 17, 2] m, with weights [N, 2, 5] across and along the view."""
+        return self.network * np.exp(np.einsum("njaf,naf->nja", self.features(), weights))
+
+
+def fit_weights(features: Array, errors: Array) -> Array:
+    """Weights [5] under which errors [M] with features [M, 5] are most likely, Student's t.
+
+    Errors are in units of the network's own standard deviation.
+    The mean of the features is taken off first, so that the weights hardly depend on each other.
+    """
+    size = np.abs(errors)
+    middle = features.mean(0)
+    middle[0] = 0
+
+    def loss(w: Array) -> tuple[float, Array]:
+        log_std = (features - middle) @ w
+        square = np.square(size * np.exp(-log_std))
+        value = log_std + 0.5 * (_TAIL + 1) * np.log1p(square / _TAIL)
+        slope = 1 - (_TAIL + 1) * square / (_TAIL + square)
+        gradient = (features - middle).T @ slope / len(size) + 2 * _RIDGE * w * (np.arange(len(w)) > 0)
+        return float(value.mean() + _RIDGE * np.square(w[1:]).sum()), gradient
+
+    start = np.zeros(len(FEATURES))
+    start[0] = np.log(np.median(size) + 1e-6)
+    w = np.asarray(minimize(loss, start, jac=True, method="BFGS").x, np.float64)
+    w[0] -= middle @ w
+    return w
