@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 # Neighbouring poses further apart than this many frame intervals say nothing about speed.
 _SPEED_GAP = 3.5
+# Tangent of the angle off the axis up to which lenses are compared: 80 degrees.
+_STEEPEST = 5.7
 
 
 @dataclass(frozen=True)
@@ -320,7 +322,8 @@ def _against_known(camera: Camera, known: Camera | None) -> tuple[float, float]:
     rays = np.c_[xy, np.ones(len(xy))]
     moved = replace(camera, R=np.eye(3), t=np.zeros(3))
     shift = project(Lenses.of(CameraRig((moved,))), rays)[0] - at
-    seen = np.isfinite(shift).all(-1)
+    # Rays near 90 degrees off a fisheye's axis have no place in a plane.
+    seen = np.isfinite(shift).all(-1) & (np.linalg.norm(xy, axis=-1) < _STEEPEST)
     if seen.sum() < 6:
         return change, float("nan")
     # A small turn shifts the image evenly; about the axis it turns it.

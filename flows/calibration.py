@@ -40,6 +40,8 @@ class CalibrationJob:
     intrinsics_only : bool
     max_frames : int
         Frames searched per camera.
+    fisheye : bool
+        Lenses of more than some 120 degrees: Kannala-Brandt instead of Brown-Conrady.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class CalibrationJob:
     world: Path | None = None
     intrinsics_only: bool = False
     max_frames: int = 900
+    fisheye: bool = False
 
 
 def run_calibration(job: CalibrationJob, progress: Progress | None = None) -> CalibratedFootage:
@@ -69,14 +72,17 @@ def run_calibration(job: CalibrationJob, progress: Progress | None = None) -> Ca
     StorageError
         The results cannot be written, or would replace something that is no calibration.
     """
+    from calibration.camera import Lens
     from calibration.collect import CollectSettings
     from calibration.footage_calibration import FootageSettings, calibrate_footage
     from calibration.formats import read_rig, write_rig_toml
+    from calibration.settings import CalibrationSettings
     from calibration.targets import read_board
 
     check_output(job)
     board = read_board(job.board)
     settings = FootageSettings(
+        estimate=CalibrationSettings(lens=Lens.FISHEYE if job.fisheye else Lens.BROWN_CONRADY),
         floor_frame=job.floor_frame,
         intrinsics_only=job.intrinsics_only,
         collect=CollectSettings(max_frames=job.max_frames),

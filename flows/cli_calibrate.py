@@ -40,6 +40,9 @@ def calibrate(
     ] = None,
     intrinsics_only: Annotated[bool, typer.Option("--intrinsics-only", help="Lenses alone, no places.")] = False,
     max_frames: Annotated[int, typer.Option(min=1, help="Frames searched per camera, evenly spread.")] = 900,
+    fisheye: Annotated[
+        bool, typer.Option("--fisheye", help="Fisheye lenses (Kannala-Brandt), 120 degrees and more.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the quality report as JSON.")] = False,
 ) -> None:
     """Calibrate cameras from footage of a board or wand, and say how good the result is.

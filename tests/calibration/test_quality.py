@@ -10,6 +10,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from calibration.advice import Severity, advise, suspects_synchronisation
+from calibration.camera import CameraRig, Lens
 from calibration.joint import calibrate_cameras
 from calibration.observations import TargetObservations
 from calibration.quality import assess
@@ -118,3 +119,19 @@ def test_small_coverage_and_changed_intrinsics_are_said(small_rig, seen, board_p
     changed = [a for a in advice if a.topic == "intrinsics" and "differs" in a.text]
     assert [a.camera for a in changed] == ["cam_0"]
     assert quality.cameras[0].known_focal_change == pytest.approx(1 / 1.1 - 1, abs=0.01)
+
+
+def test_fisheye_lenses_are_reported_alike(small_rig, seen, board_poses):
+    """130 degrees wide: the report's figures hold."""
+    K = np.array([[300.0, 0, 318], [0, 301.0, 243], [0, 0, 1]])
+    lens = np.array([0.05, -0.02, 0.005, -0.001, 0])
+    rig = CameraRig(tuple(replace(c, K=K, distortion=lens, lens=Lens.FISHEYE) for c in small_rig.cameras))
+    o = seen(rig, BOARD, board_poses(BOARD, 60, seed=8, spread=1.0, tilt=0.6), 0.2, seed=3)
+    solution = calibrate_cameras(o, replace(SETTINGS, lens=Lens.FISHEYE))
+    quality = assess(o, solution, BOARD.neighbours, {c.name: c for c in rig.cameras})
+    assert solution.rig.fisheye.all()
+    for camera in quality.cameras:
+        assert camera.inlier_rms_px == pytest.approx(0.2 * np.sqrt(2), rel=0.1)
+        assert abs(camera.known_focal_change) < 0.005
+    assert 0 < quality.expected_error_mm < 5
+    assert abs(quality.scale.mean_error_mm) < 0.3
