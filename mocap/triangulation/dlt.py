@@ -73,8 +73,9 @@ def refine(
     consistency : float
         Weight of the multi-view consistency term: the result is drawn to the mean of what the view
         pairs say on their own, with this many times the precision that their spread shows. Off by
-        default: view pairs hold nothing that the reprojection error does not weigh better
-        (tests/benchmarks/geometry.py has the numbers).
+        default, as it does not help: view pairs hold nothing that the reprojection error does not weigh
+        better. Errors on the geometry benchmark (tests/benchmarks/geometry.py) are 5.01 / 16.53 / 46.39 mm
+        without it, the same with weight 0.1, and 5.01 / 16.55 / 46.44 mm with weight 1.
 
     Returns
     -------
