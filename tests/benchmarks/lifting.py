@@ -10,19 +10,32 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from scipy.stats import spearmanr
 
 from mocap.lifting.augmentation import Windows, WindowSampler
 from mocap.lifting.dataset import HELD_OUT_CAMERAS, Motion, read_cameras, read_motion
-from mocap.lifting.evaluation import EXACT, NOISY, Observation, along_own_axes, coverage, evaluation_windows
+from mocap.lifting.dropout import monte_carlo
+from mocap.lifting.evaluation import (
+    EXACT,
+    NOISY,
+    Observation,
+    along_own_axes,
+    coverage,
+    evaluation_windows,
+    std_scale,
+)
 from mocap.lifting.features import window_input
 from mocap.lifting.lift import LiftedPoses, Lifter
+from mocap.lifting.network import LiftNet
 from mocap.lifting.settings import TrainingSettings
+from mocap.lifting.training import predict as predict_alone
+from mocap.lifting.weights import SHIPPED, Weights, read_weights
 from mocap.metrics import mpjpe, pa_mpjpe
 
 WINDOW = 27
@@ -58,7 +71,7 @@ class Pool:
     """Poses of the training people as the virtual camera sees them: mean pose and nearest neighbour."""
 
     def __init__(self, data: Data) -> None:
-        settings = TrainingSettings(mix=0.0)
+        settings = TrainingSettings(mix=0.0, perturb=0.0)
         sampler = WindowSampler(data.training, data.seen_cameras[1:], settings, 1, torch.device("cpu"))
         w = sampler.draw(POOL, torch.Generator().manual_seed(0))
         # What the sampler saw with errors is projected anew without.
@@ -152,6 +165,37 @@ def by_axis(poses: LiftedPoses, truth: np.ndarray) -> tuple[float, float]:
     return float((z < 1).mean()), float((z < 1.96).mean())
 
 
+def alternatives(data: Data, weights: Weights) -> str:
+    """Markdown table: the predicted standard deviation against Monte-Carlo dropout, network alone.
+
+    Both are scaled by one factor per column to the right shares; what is left is how well they tell
+    large errors from small ones.
+    """
+    lines = ["| | rank correlation with the error | negative log likelihood | error, mm |", "|---|---|---|---|"]
+    net = LiftNet(weights.network)
+    net.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in weights.arrays.items()})
+    for bones in (False, True):
+        for name, o in (("exact", EXACT), ("noisy", NOISY)):
+            every = data.windows(o)
+            w = Windows(*(getattr(every, f.name)[::8] for f in fields(Windows)))
+            positions, truth, std = predict_alone(net.eval(), w, bones, torch.device("cpu"))
+            label = f"{name}{', known bones' if bones else ''}"
+            lines.append(_alternative(f"{label}: predicted", positions, truth, std))
+            for rate in (0.05, 0.1, 0.2):
+                drawn, spread = monte_carlo(weights, w, bones, rate, samples=16, seed=0)
+                lines.append(_alternative(f"{label}: dropout {rate:g}, 16 samples", drawn, truth, spread))
+    return "\n".join(lines)
+
+
+def _alternative(label: str, positions: np.ndarray, truth: np.ndarray, std: np.ndarray) -> str:
+    error = np.abs(positions - truth)[:, 1:]
+    sigma = np.maximum(std, 1e-4)[:, 1:, [0, 0, 1]]
+    sigma = sigma * std_scale([error / sigma])
+    rank = spearmanr(error.ravel(), sigma.ravel()).statistic
+    likelihood = np.mean(np.log(sigma) + 0.5 * np.square(error / sigma))
+    return f"| {label} | {rank:.2f} | {likelihood:.2f} | {1000 * mpjpe(positions, truth):.1f} |"
+
+
 def missing(data: Data, lifter: Lifter) -> str:
     """Markdown table: error of all joints against the share of joints not seen (noisy, known bones)."""
     shares = (0.0, 0.1, 0.2, 0.3, 0.4)
@@ -199,7 +243,9 @@ def main() -> None:
     methods["LiftNet"] = lambda w, bones: lift(lifter, w, bones).positions
     parts = (
         ("MPJPE / PA-MPJPE, mm", accuracy(data, methods)), ("By person", per_subject(data, lifter)),
-        ("Uncertainty and root", calibration(data, lifter)), ("Missing joints", missing(data, lifter)),
+        ("Uncertainty and root", calibration(data, lifter)),
+        ("Monte-Carlo dropout", alternatives(data, read_weights(options.weights or SHIPPED))),
+        ("Missing joints", missing(data, lifter)),
         ("Speed", speed(lifter, data)),
     )  # fmt: skip
     for title, text in parts:

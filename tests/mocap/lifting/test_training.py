@@ -14,8 +14,10 @@ from mocap.errors import DataError, SettingsError, WeightsError
 from mocap.lifting import training
 from mocap.lifting.augmentation import WindowSampler
 from mocap.lifting.dataset import FREE_BONES, read_cameras, read_motion, tree_sums
+from mocap.lifting.dropout import monte_carlo
 from mocap.lifting.features import window_input
 from mocap.lifting.network import LiftNet
+from mocap.lifting.pose_variation import Draw, PoseVariation
 from mocap.lifting.settings import Architecture, LiftingSettings, NetworkSettings, TrainingSettings
 from mocap.lifting.weights import SHIPPED, read_weights, weights_digest, write_weights
 from mocap.skeleton import H36M_17
@@ -173,6 +175,30 @@ def test_martinez_trains_in_the_same_code(motion_file, tmp_path):
     assert np.isfinite(poses.positions).all()
 
 
+def test_monte_carlo_dropout_spreads_with_its_rate(motion_file):
+    w = sampler(motion_file).draw(64, torch.Generator().manual_seed(3))
+    few, more = (monte_carlo(read_weights(), w, True, rate, samples=8, seed=1) for rate in (0.02, 0.2))
+    assert np.median(more[1][:, 1:]) > 2 * np.median(few[1][:, 1:]) > 0
+    again = monte_carlo(read_weights(), w, True, 0.02, samples=8, seed=1)
+    np.testing.assert_array_equal(few[0], again[0])
+    none, spread = monte_carlo(read_weights(), w, True, 0.0, samples=2, seed=1)
+    assert spread.max() < 1e-6
+    assert np.linalg.norm(none - few[0], axis=-1).mean() < 0.05
+
+
+def test_poses_are_varied_within_the_bodys_means(motion_file):
+    """Exchanged and turned limbs stay unit vectors, legs and arms move for themselves, nothing else is torn."""
+    bones = torch.as_tensor(read_motion([motion_file]).directions[:27]).reshape(1, 27, 48).repeat(400, 1, 1)
+    draw = Draw(torch.Generator().manual_seed(0), torch.device("cpu"))
+    varied = PoseVariation(0.0, 1.0).vary(bones, draw).reshape(400, 27, 16, 3)
+    torch.testing.assert_close(varied.norm(dim=-1), torch.ones(400, 27, 16), atol=1e-4, rtol=0)
+    angle = torch.rad2deg(torch.acos((varied * bones.reshape(400, 27, 16, 3)).sum(-1).clamp(-1, 1)))
+    assert 2 < angle.median() < 25
+    # The same people exchanged among themselves are the same people; motion within the window is kept.
+    same = PoseVariation(1.0, 0.0).vary(bones, draw)
+    torch.testing.assert_close(same, bones, atol=1e-4, rtol=0)
+
+
 def test_weights_file(tmp_path):
     weights = read_weights()
     assert SHIPPED.stat().st_size < 10_000_000
@@ -210,6 +236,7 @@ def test_bad_weights(tmp_path):
     [
         lambda: TrainingSettings(batch=0),
         lambda: TrainingSettings(mix=2),
+        lambda: TrainingSettings(perturb=2),
         lambda: NetworkSettings(window=9),
         lambda: LiftingSettings(min_joints=1),
         lambda: LiftingSettings(max_std=-1),
