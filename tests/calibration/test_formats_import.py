@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.spatial.transform import Rotation
 
 from calibration.camera import Lens
 from calibration.errors import CalibrationError
@@ -143,58 +142,6 @@ def test_caliscope_old_and_new(tmp_path, turns):
     assert imported.rig.cameras[1].lens is Lens.FISHEYE
     assert imported.rig.cameras[1].distortion.tolist() == [0.01, 0.02, 0.03, 0.04, 0]
     assert "cam_5, cam_6" in imported.notes[-1]
-
-
-def _xcp(radial: str, aspect: float = 1.0, kind: str = "VideoInput") -> str:
-    x, y, z, w = Rotation.from_matrix(FORWARD).as_quat()
-    frames = "".join(
-        f"""<Camera DEVICEID="21{i}" NAME="Vue{i}" TYPE="{kind}" SENSOR_SIZE="1920 1080" PIXEL_ASPECT_RATIO="{aspect}">
-        <KeyFrames><KeyFrame FRAME="0" FOCAL_LENGTH="1000" PRINCIPAL_POINT="955 545"
-          ORIENTATION="{x} {y} {z} {w}" POSITION="{c[0] * 1000} {c[1] * 1000} {c[2] * 1000}" {radial}/></KeyFrames>
-        </Camera>"""
-        for i, c in enumerate([CENTRE, CENTRE_2])
-    )
-    infrared = '<Camera DEVICEID="99" TYPE="Vero" SENSOR_SIZE="2048 1088"><KeyFrames><KeyFrame/></KeyFrames></Camera>'
-    return f'<?xml version="1.0"?><Cameras VERSION="1.1">{infrared if kind == "VideoInput" else ""}{frames}</Cameras>'
-
-
-def test_vicon_poses_and_pinhole(tmp_path):
-    path = tmp_path / "take.xcp"
-    path.write_text(_xcp('VICON_RADIAL2="Vicon3Parameter 955 545 0 0 0"', aspect=1.25))
-    imported = import_rig(path)
-    _assert_pose(imported.rig)
-    np.testing.assert_allclose(imported.rig.K[0], [[1000, 0, 955], [0, 800, 545], [0, 0, 1]])
-    assert imported.rig.names == ("210", "211")
-    assert "210 is Vue0, 211 is Vue1" in imported.notes[0]
-    np.testing.assert_allclose(project(Lenses.of(imported.rig), POINT)[0], [955 + 100, 545 - 160])
-    assert "99: no video cameras" in imported.notes[-1]
-
-
-@pytest.mark.parametrize(
-    ("radial", "middle", "k", "allowed"),
-    [
-        ("VICON_RADIAL2='Vicon3Parameter 955 545 6e-8 2e-14 1e-21'", (955, 545), (6e-8, 2e-14, 1e-21), 0.05),
-        # A lens whose centre is 16 px off the principal point is only nearly Brown-Conrady's tangential term.
-        ("VICON_RADIAL2='Vicon3Parameter 968 536 -4e-8 1e-14 0'", (968, 536), (-4e-8, 1e-14, 0), 0.2),
-        ("VICON_RADIAL='5e-8 1e-14'", (955, 545), (5e-8, 1e-14, 0), 0.05),
-    ],
-)
-def test_vicon_lens_maps_the_other_way_round(tmp_path, rng, radial, middle, k, allowed):
-    """A raw pixel chosen first, straightened by hand and sent out as a ray, must be seen where it was chosen."""
-    path = tmp_path / "take.xcp"
-    path.write_text(_xcp(radial))
-    imported = import_rig(path)
-    raw = rng.uniform((0, 0), (1919, 1079), (200, 2))
-    offset = raw - middle
-    d2 = (offset**2).sum(1, keepdims=True)
-    ideal = middle + offset * (1 + k[0] * d2 + k[1] * d2**2 + k[2] * d2**3)
-    assert np.abs(ideal - raw).max() > 20  # a lens worth the name
-    rays = np.column_stack([(ideal - (955, 545)) / 1000, np.ones(len(raw))])
-    points = (5 * rays - T) @ FORWARD
-    error = np.linalg.norm(project(Lenses.of(imported.rig), points)[0] - raw, axis=1)
-    assert error.max() < allowed
-    said = float(imported.notes[0].split(", ")[-1].split(" px")[0])
-    assert error.max() <= said * 1.05 + 1e-6
 
 
 def _opencap(translation: np.ndarray) -> dict[str, np.ndarray]:
