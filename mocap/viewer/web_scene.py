@@ -22,7 +22,7 @@ from mocap.viewer.view import make_orbit
 
 Array = NDArray[np.float64]
 
-_FRUSTUM_M, _LABEL_M = 0.35, 0.25
+_FRUSTUM_M, _LABEL_M = 0.2, 0.25
 _NOWHERE = np.zeros((1, 2, 3), np.float32)
 
 
@@ -236,7 +236,7 @@ def _frustum(server: Any, camera: Camera) -> Any:
     width, height = camera.size
     return server.scene.add_camera_frustum(
         f"/cameras/{camera.name}", fov=float(2 * np.arctan(height / 2 / camera.K[1, 1])), aspect=width / height,
-        scale=_FRUSTUM_M, thickness=0.006, color=(64, 71, 84), wxyz=wxyz, position=tuple(-world_from_camera @ camera.t),
+        scale=_FRUSTUM_M, thickness=0.004, color=(64, 71, 84), wxyz=wxyz, position=tuple(-world_from_camera @ camera.t),
     )  # fmt: skip
 
 
