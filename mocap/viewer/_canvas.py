@@ -1,4 +1,4 @@
-"""An Open3D drawing surface without a display: meshes and lines in, pictures out."""
+"""An Open3D drawing surface without a display: meshes in, pictures out."""
 
 from __future__ import annotations
 
@@ -72,18 +72,6 @@ class Canvas:
         self._fill(shown, vertices, colours)
         self._visualizer.update_geometry(shown)
 
-    def add_lines(self, points: Array, segments: NDArray[np.int32], colours: Array) -> Any:
-        """Show lines: points [N, 3], segments [M, 2], colours [M, 3]; the handle changes it with `change_lines`."""
-        shown = self._o3d.geometry.LineSet()
-        self._fill_lines(shown, points, segments, colours)
-        self._show(shown)
-        return shown
-
-    def change_lines(self, shown: Any, points: Array, segments: NDArray[np.int32], colours: Array) -> None:
-        """Other lines in the place of those shown."""
-        self._fill_lines(shown, points, segments, colours)
-        self._visualizer.update_geometry(shown)
-
     def look(self, R: Array, t: Array) -> None:
         """Move the view: world to camera rotation [3, 3] and translation [3] (metres)."""
         self._pose[:3, :3], self._pose[:3, 3] = R, t
@@ -114,8 +102,3 @@ class Canvas:
         shown.vertices = self._o3d.utility.Vector3dVector(vertices)
         if colours is not None:
             shown.vertex_colors = self._o3d.utility.Vector3dVector(colours)
-
-    def _fill_lines(self, shown: Any, points: Array, segments: NDArray[np.int32], colours: Array) -> None:
-        shown.points = self._o3d.utility.Vector3dVector(points)
-        shown.lines = self._o3d.utility.Vector2iVector(segments)
-        shown.colors = self._o3d.utility.Vector3dVector(colours)

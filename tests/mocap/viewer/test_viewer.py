@@ -2,18 +2,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import av
 import cv2
 import numpy as np
 import pytest
 
 from calibration.camera import CameraRig
 from calibration.projection import Lenses, project
-from mocap.errors import DataError, DependencyError, SettingsError
+from mocap.errors import DataError, DependencyError, SettingsError, VideoError
 from mocap.skeleton import BLAZEPOSE_33, H36M_17, SKELETONS
 from mocap.synthetic import PERFECT, MotionKind, make_scene, observe, procedural_motion, ring_rig, truth_positions
 from mocap.types import Source, Trajectories3D
 from mocap.video import write_video
-from mocap.viewer import _open3d, window
+from mocap.viewer import _open3d, encode, window
 from mocap.viewer.clip import MemoryClip
 from mocap.viewer.exhibit import Exhibit
 from mocap.viewer.labels import ink_of
@@ -200,6 +201,30 @@ def test_files(result, tmp_path):
     video = cv2.VideoCapture(str(tmp_path / "new" / "a.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
     assert steps[-1] == (12, 12)
+
+
+def test_videos_are_what_browsers_play(tmp_path, monkeypatch, caplog):
+    ramp = np.tile(np.linspace(0, 255, 64, dtype=np.uint8)[:, None, None], (1, 65, 3))
+    pictures = [np.roll(ramp, 5 * k, 0) for k in range(9)]
+    assert encode.write_h264(tmp_path / "a.mp4", pictures, 29.97, (65, 64)) == 9
+    with av.open(str(tmp_path / "a.mp4")) as video:
+        stream = video.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert float(stream.average_rate) == pytest.approx(29.97, abs=1e-3)
+        decoded = [f.to_ndarray(format="bgr24") for f in video.decode(stream)]
+    assert len(decoded) == 9
+    for before, after in zip(pictures, decoded, strict=True):  # an odd column is left out
+        assert np.abs(before[:, :64].astype(int) - after).mean() < 4
+    data = (tmp_path / "a.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    with pytest.raises(VideoError, match="does not fit"):
+        encode.write_h264(tmp_path / "b.mp4", [ramp, ramp[:32]], 30, (65, 64))
+    with pytest.raises(VideoError, match="no frames"):
+        encode.write_h264(tmp_path / "b.mp4", [], 30, (65, 64))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4"]
+    monkeypatch.setattr(encode, "can_encode", lambda: False)
+    encode.write_h264(tmp_path / "c.mp4", [p[:, :64].copy() for p in pictures], 30, (64, 64))
+    assert "browsers do not play" in caplog.text
 
 
 def test_middle_frame_is_a_full_one(result):
