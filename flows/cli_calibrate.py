@@ -51,7 +51,9 @@ def calibrate(
     """
     from flows.calibration import CalibrationJob, backup_of, run_calibration
 
-    job = CalibrationJob(footage, board, output, intrinsics, plots, floor_frame, world, intrinsics_only, max_frames)
+    job = CalibrationJob(
+        footage, board, output, intrinsics, plots, floor_frame, world, intrinsics_only, max_frames, fisheye
+    )
     replaced = output.is_file() and output.read_bytes()
     with _bars() as progress:
         result = run_calibration(job, progress)

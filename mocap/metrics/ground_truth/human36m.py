@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -85,8 +86,7 @@ def read_baseline_h5(path: Path) -> Poses3D:
 
 def in_camera(poses: Poses3D, camera: Camera) -> Poses3D:
     """Poses in a camera's axes, as lifting papers score Human3.6M: x_camera = R x_world + t, metres."""
-    positions = poses.positions @ camera.R.T + camera.t
-    return Poses3D(positions, poses.person_ids, poses.frames, poses.joint_names, poses.fps, poses.origin)
+    return replace(poses, positions=poses.positions @ camera.R.T + camera.t)
 
 
 def _poses(positions: Array, origin: str) -> Poses3D:

@@ -1,6 +1,7 @@
 """Every ground truth format, from a small file of the same structure made here."""
 
 import json
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -64,7 +65,10 @@ def test_a_pickle_that_calls_something_is_refused(tmp_path, capsys):
 def test_camera_axes(motion):
     R = Rotation.from_rotvec([1, 2, 0.5]).as_matrix()
     camera = Camera("c", (100, 100), np.array([[90.0, 0, 50], [0, 90, 50], [0, 0, 1]]), np.zeros(5), R, np.ones(3))
-    seen = in_camera(h36m(motion), camera)
+    poses = h36m(motion)
+    actions = ("walk",) * len(poses.frames)
+    seen = in_camera(replace(poses, actions=actions), camera)
+    assert seen.actions == actions
     np.testing.assert_allclose(seen.positions[3, 0, 2], R @ truth_positions(motion, H36M_17)[3, 0, 2] + 1)
 
 
