@@ -23,7 +23,7 @@ test: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-blender: $(VENV)/.ready-dev $(BLENDER_VENV)/.ready
 	MOCAP_BLENDER_PYTHON=$(abspath $(BLENDER_VENV)/bin/python) $(BIN)/python -m pytest tests/mocap/export/test_blender.py
