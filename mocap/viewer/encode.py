@@ -28,6 +28,7 @@ Image = NDArray[np.uint8]
 # next and twice the space (7 Mbit/s for 1080p), which is the better bargain while somebody waits.
 _QUALITY, _PRESET = "20", "ultrafast"
 _QUEUED = 4
+_LOOK_S = 0.2  # how often somebody who waits for the encoder looks whether it still lives
 
 
 def write_h264(path: Path | str, frames: Iterable[Image], fps: float, size: tuple[int, int]) -> int:
@@ -54,7 +55,7 @@ def write_h264(path: Path | str, frames: Iterable[Image], fps: float, size: tupl
     Raises
     ------
     VideoError
-        No frames, a frame of another size, or the file cannot be written.
+        No frames, a frame of another size, a size below 2 x 2, or the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() != ".mp4":
@@ -62,6 +63,10 @@ def write_h264(path: Path | str, frames: Iterable[Image], fps: float, size: tupl
     if not can_encode():
         log.warning("FFmpeg has no H.264 encoder here: writing MPEG-4 part 2, which browsers do not play")
         return write_video(path, frames, fps, size)
+    if min(size) < 2:
+        raise VideoError(
+            "too small for a video", expected="2 x 2 px or more", found=f"{size[0]} x {size[1]}", where=str(path)
+        )
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.mp4")
     try:
         written = _write(partial, path, frames, fps, size)
@@ -119,16 +124,29 @@ class _Encoder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._frames.put(None)
+        handed = self._hand(None)
         self._thread.join()
         self._container.close()
         if kind is None and self._error is not None:
             raise self._error
+        if kind is None and not handed:
+            raise VideoError("the encoder has stopped")
 
     def put(self, frame: Image) -> None:
         if self._error is not None:
             raise self._error
-        self._frames.put(frame)
+        if not self._hand(frame):
+            raise VideoError("the encoder has stopped")
+
+    def _hand(self, item: Image | None) -> bool:
+        """Wait for room in the queue; False where the thread ended before there was any."""
+        while self._thread.is_alive():
+            try:
+                self._frames.put(item, timeout=_LOOK_S)
+            except queue.Full:
+                continue
+            return True
+        return False
 
     def _run(self) -> None:
         number = 0
@@ -137,13 +155,13 @@ class _Encoder:
                 continue  # so that `put` never waits for room
             try:
                 self._encode(frame, number)
-            except (FFmpegError, OSError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 - raised where the caller can handle it, by `put`
                 self._error = error
             number += 1
         if self._error is None:
             try:
                 self._container.mux(self._stream.encode())
-            except (FFmpegError, OSError) as error:
+            except Exception as error:  # noqa: BLE001
                 self._error = error
 
     def _encode(self, frame: Image, number: int) -> None:

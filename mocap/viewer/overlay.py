@@ -98,8 +98,10 @@ def _draw(
     """Draw pixels [P, J, 2] and strength [P, J] of each row; `frames`: numbers to write, and where in the video."""
     info = probe(video)
     bones = bones_of(joint_names)
-    rows = {int(f): t for t, f in enumerate(frames[1]) if 0 <= f < info.n_frames}
-    if 2 * len(rows) <= len(frames[1]):
+    inside = (frames[1] >= 0) & (frames[1] < info.n_frames)
+    # A camera slower than the session shows several rows on each of its pictures; the last is drawn.
+    rows = {int(frames[1][t]): t for t in np.flatnonzero(inside).tolist()}
+    if 2 * inside.sum() <= len(inside):
         found = f"frames {int(frames[1].min())} to {int(frames[1].max())}" if len(frames[1]) else "no frames"
         raise DataError(
             "the skeletons do not fit the video", expected=f"frames 0 to {info.n_frames - 1}", found=found,

@@ -18,7 +18,7 @@ from mocap.viewer import _open3d, encode, window
 from mocap.viewer.clip import MemoryClip
 from mocap.viewer.exhibit import Exhibit
 from mocap.viewer.labels import ink_of
-from mocap.viewer.overlay import overlay_keypoints, overlay_trajectories
+from mocap.viewer.overlay import overlay_clip, overlay_keypoints, overlay_trajectories
 from mocap.viewer.player import Player
 from mocap.viewer.render import middle_frame, render, render_frames
 from mocap.viewer.scene import SkeletonModel, camera_frustums, floor_tiles, known_skeleton, person_colour, trails
@@ -227,6 +227,22 @@ def test_videos_are_what_browsers_play(tmp_path, monkeypatch, caplog):
     assert "browsers do not play" in caplog.text
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("wrong", [MemoryError("full"), cv2.error("bad picture"), SystemExit()])
+def test_an_encoder_that_fails_stops_its_caller(tmp_path, monkeypatch, wrong):
+    def fail(self, frame, number):
+        raise wrong
+
+    monkeypatch.setattr(encode._Encoder, "_encode", fail)
+    # A thread that ends without a word (SystemExit) must not be waited for either.
+    expected = VideoError if isinstance(wrong, SystemExit) else type(wrong)
+    with pytest.raises(expected):
+        encode.write_h264(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)] * 20, 30, (32, 32))
+    with pytest.raises(VideoError, match="too small"):
+        encode.write_h264(tmp_path / "a.mp4", [np.zeros((1, 1, 3), np.uint8)] * 20, 30, (1, 1))
+    assert not list(tmp_path.iterdir())
+
+
 def test_middle_frame_is_a_full_one(result):
     positions = result.positions.copy()
     positions[4:9] = np.nan
@@ -272,6 +288,16 @@ def test_overlay_draws_the_skeleton_on_the_person(tmp_path):
         overlay_keypoints(path, seen, "cam_9", tmp_path / "k.mp4")
     with pytest.raises(DataError, match="do not fit"):
         overlay_keypoints(path, replace(seen, frames=seen.frames + 4), "cam_1", tmp_path / "k.mp4")
+
+
+def test_overlay_of_a_camera_with_half_the_rate(tmp_path):
+    scene = make_scene(12, 60, seed=3, n_cameras=2, size=(320, 320))
+    camera = scene.rig.cameras[1]
+    write_video(tmp_path / "v.mp4", [np.full((320, 320, 3), 90, np.uint8)] * 6, 30, camera.size)
+    clip = MemoryClip(_result(truth_positions(scene.motion, BLAZEPOSE_33), BLAZEPOSE_33.joints, fps=60.0))
+    assert overlay_clip(tmp_path / "v.mp4", clip, camera, tmp_path / "o.mp4", np.arange(12) // 2) == 6
+    with pytest.raises(DataError, match="do not fit"):
+        overlay_clip(tmp_path / "v.mp4", clip, camera, tmp_path / "o.mp4", np.arange(12) // 2 + 3)
 
 
 def _frame(path, number):
