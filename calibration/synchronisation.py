@@ -242,6 +242,11 @@ class TimeModel:
         """Fractional frame numbers of a camera at times (seconds) of the common clock; NaN within a gap."""
         return self.stored(camera, self.counts_at(camera, times, fps))
 
+    def nearest_frames(self, camera: int, times: Array, fps: float) -> NDArray[np.int64]:
+        """The frames of a camera nearest to times (seconds) of the common clock; -1, no picture, within a gap."""
+        at = self.frames_at(camera, times, fps)
+        return np.where(np.isfinite(at), np.round(at), -1).astype(np.int64)
+
 
 def synchronise(cameras: Sequence[str], settings: SynchronisationSettings, rate: Array | None = None) -> TimeModel:
     """The cameras' times, as the settings state them.

@@ -145,13 +145,9 @@ def _stage_run(stage: Stage, plan: list[UnitPlan], references: Mapping[str, Refe
 
 def _video_frames(take: Take, work: Work) -> dict[str, NDArray[np.int64]]:
     """Per camera, the frame of its video that is nearest to each frame of the take."""
-    out = {}
     times = work.read(Stage.SYNCHRONISE, AlignmentRecord).to_time_model()
     seconds = take.matches.frames / take.matches.fps
-    for v, camera in enumerate(times.cameras):
-        at = times.frames_at(v, seconds, take.matches.fps)
-        out[camera] = np.where(np.isfinite(at), np.round(at), -1).astype(np.int64)  # lost frames have no picture
-    return out
+    return {camera: times.nearest_frames(v, seconds, take.matches.fps) for v, camera in enumerate(times.cameras)}
 
 
 def _scores(filtered: Trajectories3D, ground_truth: Path) -> list[Rows]:

@@ -27,7 +27,7 @@ BEFORE = "before"
 """What `--compare` calls the result before it was smoothed."""
 
 
-def open_exhibit(root: Path, compare: str = "") -> Exhibit:
+def open_exhibit(root: Path, compare: str = "", settings: ViewSettings | None = None) -> Exhibit:
     """The smoothed result of a session with its cameras and footage; read as it is looked at.
 
     Parameters
@@ -35,6 +35,8 @@ def open_exhibit(root: Path, compare: str = "") -> Exhibit:
     root : Path
     compare : str
         Also show `before` (the result before smoothing), or a file of poses: ground truth, another result.
+    settings : ViewSettings, optional
+        How far back trails will reach.
 
     Raises
     ------
@@ -47,15 +49,14 @@ def open_exhibit(root: Path, compare: str = "") -> Exhibit:
     from mocap.viewer.exhibit import Detections, Exhibit
 
     results = Results(root)
-    clip = FileClip(results.path(Stage.FILTER))
+    clip = FileClip(results.path(Stage.FILTER), settings.trail_s if settings is not None else 0.0)
     alignment = results.read(Stage.SYNCHRONISE, AlignmentRecord)
     rig = alignment.to_correction().apply(results.read(Stage.CALIBRATE, RigRecord).to_rig().select(alignment.cameras))
     times, seconds = alignment.to_time_model(), clip.frames / clip.fps
     videos = results.session.videos
     frames = {
-        name: np.round(times.frames_at(v, seconds, clip.fps)).astype(np.int64)
-        for v, name in enumerate(times.cameras) if name in videos
-    }  # fmt: skip
+        name: times.nearest_frames(v, seconds, clip.fps) for v, name in enumerate(times.cameras) if name in videos
+    }
     other = FileClip(results.path(Stage.LIFT)) if compare == BEFORE else _poses(compare) if compare else None
     detections = Detections(results.path(Stage.MATCH))
     return Exhibit(clip, rig, other, videos, frames, results.session.root.name, detections)
@@ -89,14 +90,15 @@ def show_result(root: Path, settings: ViewSettings | None = None, compare: str =
     """Open the viewer's window."""
     from mocap.viewer.window import show
 
-    show(open_exhibit(root, compare), settings)
+    show(open_exhibit(root, compare, settings), settings)
 
 
 def serve_result(root: Path, settings: ViewSettings | None = None, compare: str = "", port: int | None = None) -> None:
     """Show the result in the browser, to this machine only, until Ctrl-C."""
     from mocap.viewer.web import WebView
 
-    view = WebView(open_exhibit(root, compare), settings, *([] if port is None else [port]))
+    exhibit = open_exhibit(root, compare, settings)
+    view = WebView(exhibit, settings, *([] if port is None else [port]))
     ended = threading.Event()
     before = {s: signal.signal(s, lambda *_: ended.set()) for s in (signal.SIGINT, signal.SIGTERM)}
     Console(stderr=True).print(f"open {view.url} in a browser on this machine; Ctrl-C ends it", soft_wrap=True)
@@ -111,7 +113,7 @@ def render_result(root: Path, output: Path, settings: ViewSettings | None = None
     """Render the result to .mp4 or .png, with a progress bar."""
     from mocap.viewer.render import render
 
-    exhibit = open_exhibit(root, compare)
+    exhibit = open_exhibit(root, compare, settings)
     with _bar() as progress:
         bar = progress.add_task(f"rendering {output.name}", total=None)
         render(

@@ -88,9 +88,18 @@ def find_drop(sights: Sights, coarse: CoarseOffsets, clocks: TimeModel, fps: flo
         missing = round(float(offsets[split.before] - offsets[split.after]) / period)
         at = _position(sights, camera, known, coarse, (float(offsets[split.before]), float(offsets[split.after])),
                        start + split.bin * width, width)  # fmt: skip
-        earliest, frame, latest = (round(float(clocks.stored(camera, np.array(s / period)))) for s in at)
+        earliest, frame, latest = (_stored(clocks, camera, s / period) for s in at)
         best = Drop(Gap(camera, frame, missing), earliest, latest, split.certainty)
     return best
+
+
+def _stored(clocks: TimeModel, camera: int, count: float) -> int:
+    """The stored frame of a count; the first behind the gap where it lies within one that is known."""
+    frame = float(clocks.stored(camera, np.array(count)))
+    if np.isfinite(frame):
+        return round(frame)
+    firsts = np.array([g.frame for g in clocks.gaps if g.camera == camera])
+    return int(firsts[clocks.counts(camera, firsts) > count][0])
 
 
 def _own_time(camera: int, pair: tuple[int, int], time: Array, offset: Array, late: float) -> Array:
@@ -208,6 +217,8 @@ def _position(
             after = np.interp(time[rows], time[rows][there] - late, after[there], left=np.nan, right=np.nan)
         own.append(time[rows])
         gain.append(after - before)
+    if not own:
+        return near - width, near, near + width
     times, gains = np.concatenate(own), np.concatenate(gain)
     order = np.flatnonzero(np.isfinite(gains))[np.argsort(times[np.isfinite(gains)], kind="stable")]
     times, gains = times[order], gains[order]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +19,9 @@ from mocap.types import Source, Trajectories3D
 
 Array = NDArray[np.float64]
 
-# Rows read at once, rows before them that trails need, parts kept.
+# Rows read at once, the least before them for trails, parts kept.
 _PART, _BEFORE, _KEPT = 1024, 512, 4
+_TRAIL_S = 4.0  # the longest that can be chosen while looking
 _SAMPLES = 32
 _APART_S = 0.5
 
@@ -127,6 +129,8 @@ class FileClip(Clip):
     ----------
     path : Path
         An artifact that holds Trajectories3D.
+    trail_s : float
+        How far back trails will reach, s; 4 s can always be had.
 
     Raises
     ------
@@ -134,18 +138,19 @@ class FileClip(Clip):
         Missing or damaged file, or another kind of record.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, trail_s: float = 0.0) -> None:
         self._path = path
         self._parts: OrderedDict[int, tuple[int, Trajectories3D]] = OrderedDict()
         # Checks the kind and version, and raises what `mocap run` would repair.
         head = read_frames(path, Trajectories3D, 0, 0)
         super().__init__(np.asarray(self._dataset("frames"), np.int64), head)
+        self._before = max(_BEFORE, math.ceil(max(_TRAIL_S, trail_s) * self.fps))
 
     def at(self, t: int) -> Moment:
         """The part around row `t`."""
         number = t // _PART
         if number not in self._parts:
-            first, last = max(0, number * _PART - _BEFORE), min(len(self.frames), (number + 1) * _PART)
+            first, last = max(0, number * _PART - self._before), min(len(self.frames), (number + 1) * _PART)
             span = int(self.frames[first]), int(self.frames[last - 1]) + 1
             self._parts[number] = first, read_frames(self._path, Trajectories3D, *span)
             while len(self._parts) > _KEPT:

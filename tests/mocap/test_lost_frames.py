@@ -10,8 +10,10 @@ from mocap.errors import DataError
 from mocap.resampling import to_common_time
 from mocap.skeleton import H36M_17
 from mocap.stretches import spread_windows, take_rows
-from mocap.synchronisation import align_cameras, times_from_motion
+from mocap.synchronisation import align_cameras, drops, times_from_motion
 from mocap.synchronisation.align import check_overlap
+from mocap.synchronisation.coarse import CoarseOffsets, Sights
+from mocap.synchronisation.recorded import Recorded
 from mocap.synthetic.channels import MotionKind
 from mocap.synthetic.motion import procedural_motion, truth_positions
 from mocap.synthetic.noise import NoiseSettings, observe
@@ -70,6 +72,28 @@ def test_counts_and_stored_frames_are_inverse():
     np.testing.assert_array_equal(times.stored(0, counts), frames)
     assert np.isnan(times.stored(0, np.array([3.5, 4.0, 5.9, 12.0, 14.5]))).all()
     np.testing.assert_allclose(times.frames_at(0, times.exposure_times(0, frames, 25.0), 25.0), frames)
+
+
+def test_a_gap_has_no_nearest_frame():
+    times = model(("a",), Gap(0, 4, 3))
+    nearest = times.nearest_frames(0, (np.arange(10) + 0.1) / 25.0, 25.0)
+    np.testing.assert_array_equal(nearest, [0, 1, 2, -1, -1, -1, -1, 4, 5, 6])
+
+
+def test_a_loss_within_a_known_gap_lies_behind_it(monkeypatch):
+    times = model(("a", "b"), Gap(1, 10, 3), Gap(1, 20, 2))
+    assert [drops._stored(times, 1, c) for c in (5.2, 10.0, 12.7, 13.0, 24.0)] == [5, 10, 10, 10, 20]
+    # Two of four lost frames are known; the motion places the others where those are.
+    monkeypatch.setattr(drops, "_position", lambda *_: (2.8, 2.82, 2.83))
+    found = times_from_motion(losing(1, 140, 4), RIG, SETTINGS, None, Recorded(gaps=(Gap(1, 140, 2),)))
+    assert found.times.gaps == (Gap(1, 140, 2), Gap(1, 140, 2))
+    np.testing.assert_array_equal(found.times.counts(1, np.array([139.0, 140.0])), [139, 144])
+
+
+def test_a_loss_that_no_pair_tells_of_stays_in_its_bin():
+    sights = Sights.of(TAKE, RIG, model(RIG.names))
+    nothing = CoarseOffsets(np.zeros(3), 0, np.zeros(3), (None,) * 3, {})
+    assert drops._position(sights, 1, np.zeros(3), nothing, (0.0, 0.1), 2.0, 0.2) == (1.8, 2.0, 2.2)
 
 
 def test_windows_of_a_take():

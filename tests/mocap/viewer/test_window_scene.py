@@ -71,6 +71,14 @@ def test_a_file_shows_what_memory_does_and_holds_only_parts(long):
     assert (next(render_frames(parts, None, ViewSettings(width=64, height=64), [9]))).shape == (64, 64, 3)
 
 
+@pytest.mark.parametrize(("fps", "trail_s", "before"), [(240.0, 0.0, 960), (30.0, 30.0, 900)])
+def test_parts_of_a_file_hold_the_trails(tmp_path, fps, trail_s, before):
+    path = tmp_path / "fast.h5"
+    write_record(path, replace(_result(2 * 1024 + 10), fps=fps))
+    moment = FileClip(path, trail_s).at(2048)
+    assert moment.row == before
+
+
 def test_worst_rows_are_the_worst_and_apart(long):
     clip = MemoryClip(long[0])
     rows = clip.worst(8)
