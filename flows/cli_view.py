@@ -43,6 +43,10 @@ def view(
         raise SettingsError("--overlay draws on a video", expected="--overlay CAMERA --render FILE.mp4")
     if web and render is not None:
         raise SettingsError("--web and --render exclude each other", expected="one of them")
+    if port is not None and not web:
+        raise SettingsError("--port is the browser view's", expected="--web --port PORT")
+    if compare and overlay is not None:
+        raise SettingsError("--overlay and --compare exclude each other", expected="one of them")
     settings = _settings(size, view_from, colour, trail, orbit)
     if web:
         serve_result(session, settings, compare, port)

@@ -80,7 +80,9 @@ class WebView:
                     if settled or now - slow > _SLOW_S:
                         slow = now
                         self._follow(row, playing)
-                        self._scene.show_footage(row)
+                        pictures = self._scene.footage(row)
+                        with self._lock:
+                            self._scene.hang(pictures)
                 if playing:
                     ended.wait(max(0.0, 1.0 / _RATE - (time.monotonic() - now)))
                 else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from calibration.camera import Camera
 from mocap.viewer.capsules import Capsules, People
 from mocap.viewer.clip import Moment
 from mocap.viewer.exhibit import Exhibit
-from mocap.viewer.footage import Footage
+from mocap.viewer.footage import Footage, Image
 from mocap.viewer.scene import axes_lines, trails
 from mocap.viewer.settings import Colouring, ViewSettings
 from mocap.viewer.shapes import ball, octahedron, tube
@@ -83,14 +83,18 @@ class WebScene:
                 self._trails.points = ends if len(ends) else _NOWHERE
                 self._trails.colors = colours if len(ends) else np.zeros((1, 2, 3), np.uint8)
 
-    def show_footage(self, row: int) -> None:
-        """The cameras' pictures on their frustums, where they are asked for."""
+    def footage(self, row: int) -> dict[str, Image]:
+        """The cameras' pictures, where they are asked for; reading them takes a while."""
         if not self._footage_on:
-            return
-        for name, frustum in self._frustums.items():
-            picture = self._footage.picture(name, row)
-            if picture is not None:
-                frustum.image = picture[..., ::-1]
+            return {}
+        read = {name: self._footage.picture(name, row) for name in self._frustums}
+        return {name: picture for name, picture in read.items() if picture is not None}
+
+    def hang(self, pictures: Mapping[str, Image]) -> None:
+        """Put pictures on the cameras' frustums, unless they were switched off while they were read."""
+        if self._footage_on:
+            for name, picture in pictures.items():
+                self._frustums[name].image = picture[..., ::-1]
 
     def colour_by(self, colouring: Colouring) -> None:
         """Let colours say something else."""

@@ -101,6 +101,27 @@ def test_instances_stand_where_the_joints_are():
         _viser.stop(view._server)
 
 
+def test_footage_switched_off_while_it_is_read_is_not_shown(monkeypatch):
+    exhibit = _exhibit(5)
+    view = WebView(exhibit, None, 0)
+    try:
+        scene = view._scene
+        monkeypatch.setattr(scene._footage, "picture", lambda name, row: np.zeros((4, 6, 3), np.uint8))
+        scene._show_footage(True)
+        pictures = scene.footage(0)
+        assert set(pictures) == set(exhibit.rig.names)
+        scene._show_footage(False)
+        scene.hang(pictures)
+        assert all(f.image is None for f in scene._frustums.values())
+        scene._show_footage(True)
+        scene.hang(pictures)
+        assert all(f.image is not None for f in scene._frustums.values())
+        scene._show_footage(False)
+        assert scene.footage(0) == {}
+    finally:
+        _viser.stop(view._server)
+
+
 def test_only_this_machine_and_only_its_own_page_are_answered(serve):
     connect = pytest.importorskip("websockets.sync.client").connect
     closed = pytest.importorskip("websockets.exceptions").ConnectionClosed
