@@ -64,7 +64,7 @@ class BoxFinder:
         for window, (found, score) in zip(windows, self.network(crops, min_score), strict=True):
             affine = rg.image_from_crop(window, size)
             raw = rg.apply(affine, found.reshape(-1, 2, 2) - 0.5).reshape(-1, 4)
-            whole = ~_cut_off(found, raw, size, frame.shape)
+            whole = ~_cut_off(found, raw, size, frame.shape, window[2] / size)
             boxes.append(raw[whole])
             scores.append(score[whole])
         every, certain = np.concatenate(boxes), np.concatenate(scores)
@@ -72,11 +72,14 @@ class BoxFinder:
         return box_regions(every[kept]), certain[kept]
 
 
-def _cut_off(boxes: Floats, raw: Floats, size: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Boxes that end at the window's edge inside the picture."""
+def _cut_off(boxes: Floats, raw: Floats, size: int, shape: tuple[int, ...], scale: float) -> NDArray[np.bool_]:
+    """Boxes that end at the window's edge inside the picture; `scale` is picture px per crop px."""
     edge = _CUT_OFF * size
     near = np.column_stack([boxes[:, :2] < edge, boxes[:, 2:] > size - edge])
-    inside = np.column_stack([raw[:, :2] > edge, raw[:, 2] < shape[1] - 1 - edge, raw[:, 3] < shape[0] - 1 - edge])
+    margin = edge * scale
+    inside = np.column_stack(
+        [raw[:, :2] > margin, raw[:, 2] < shape[1] - 1 - margin, raw[:, 3] < shape[0] - 1 - margin]
+    )
     return np.asarray((near & inside).any(1))
 
 

@@ -132,6 +132,27 @@ def test_boxes_come_back_to_raw_pixels_and_parts_of_people_are_left_to_other_win
     assert finder.find(np.zeros_like(frame), whole, 0.5)[0].shape == (0, 4)
 
 
+class Fixed(Bright):
+    """Finds one box, whatever the picture."""
+
+    size = 640
+
+    def __init__(self, box):
+        self.box = np.array([box], float)
+
+    def __call__(self, crops, min_score):
+        return [(self.box, np.array([0.8]))] * len(crops)
+
+
+@pytest.mark.parametrize("box", [[2, 200, 60, 400], [580, 200, 638, 400]], ids=["left", "right"])
+def test_in_large_video_people_beside_the_pictures_border_are_found(box):
+    finder, frame = BoxFinder(Fixed(box)), np.zeros((2160, 3840, 3), np.uint8)
+    whole = np.array([1919.5, 1079.5, 3840.0, 0.0])  # 6 px per crop pixel: the box ends 12 px off the border
+    assert len(finder.find(frame, whole[None], 0.5)[0]) == 1
+    # The same box in a window whose edges are inside the picture is a part of somebody.
+    assert len(finder.find(frame, np.array([[1919.5, 1079.5, 1920.0, 0.0]]), 0.5)[0]) == 0
+
+
 def test_regions_round_boxes_hold_a_crop_of_three_by_four():
     regions = box_regions(np.array([[0.0, 0, 100, 200], [0, 0, 300, 100]]))
     np.testing.assert_allclose(regions, [[50, 100, 250, 0], [150, 50, 500, 0]])
@@ -202,7 +223,11 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def test_finders_are_settings_and_their_files_are_checked(cache, tmp_path, rtdetr_folder):
+def test_rtdetr_folders_are_checked(rtdetr_folder):
+    check_weights("rtdetr_r50", rtdetr_folder[0], CPU)
+
+
+def test_finders_are_settings_and_their_files_are_checked(cache, tmp_path):
     settings = DetectionSettings(finder=FinderName.YOLOX_M)
     with pytest.raises(WeightsError, match="missing") as caught:
         person_finder(settings, CPU)
@@ -214,7 +239,6 @@ def test_finders_are_settings_and_their_files_are_checked(cache, tmp_path, rtdet
         np.zeros((640, 640, 3), np.uint8), np.array([[319.5, 319.5, 640.0, 0.0]]), 0.5
     )
     np.testing.assert_allclose(regions, [[59.5, 119.5, 250, 0]], atol=1e-3)
-    check_weights("rtdetr_r50", rtdetr_folder[0], CPU)
     with pytest.raises(SettingsError, match="unknown person finder"):
         DetectionSettings(finder="yolo")
 
