@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import math
+import pickle
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class _Run:
             self.generator.set_state(state["generator"].cpu())
             torch.set_rng_state(state["torch"].cpu())
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError, pickle.UnpicklingError) as error:
             raise WeightsError(
                 "the checkpoint does not fit", expected="one of the same network settings",
                 found=f"{type(error).__name__}: {str(error)[:200]}", where=str(path),

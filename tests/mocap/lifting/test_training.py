@@ -156,6 +156,12 @@ def test_training_repeats_and_resumes(motion_file, tmp_path, monkeypatch):
         training.train([motion_file], tmp_path / "b.npz", settings=replace(TINY, width=48))
 
 
+def test_a_damaged_checkpoint_is_one_message(motion_file, tmp_path):
+    (tmp_path / "c.checkpoint.pt").write_bytes(b"no checkpoint" * 50)
+    with pytest.raises(WeightsError, match="checkpoint does not fit"):
+        training.train([motion_file], tmp_path / "c.npz", settings=TINY)
+
+
 def test_training_lowers_the_error(motion_file, tmp_path):
     settings = replace(TINY, steps=150, evaluate_every=50, batch=64, width=64, learning_rate=3e-3)
     training.train([motion_file], tmp_path / "a.npz", settings=settings)
@@ -247,7 +253,6 @@ def test_settings_out_of_range(make):
         make()
 
 
-def test_network_speed_budget():
-    """Five million weights are what one core gets through in about 2 ms."""
+def test_the_shipped_network_is_small():
     net = LiftNet(read_weights().network)
     assert sum(p.numel() for p in net.parameters()) < 5_000_000
