@@ -59,8 +59,9 @@ def filter_trajectories(trajectories: Trajectories3D, settings: FilterSettings) 
     Notes
     -----
     Errors that last over frames count as such, as far as `trajectories.lasting_share` and `lasting_s` say how
-    (the map and fixed_lag methods). An error that never changes (a detector's bias) is not in the covariance.
-    Those of lifted joints are known to last, and count as fewer samples.
+    (the map and fixed_lag methods). What never changes is in the covariance as far as views disagree about it
+    (`constant_share`, the map method); what all of them share (a detector's bias along the body) is not. Those of
+    lifted joints are known to last, and count as fewer samples.
     """
     if settings.smoother is FilterMethod.NONE or not trajectories.positions.size:
         return trajectories
