@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
-from calibration.footage_times import OFFSETS, TIMESTAMPS, frame_times, last_number
+from calibration.footage_times import OFFSETS, TIMESTAMPS, frame_times
+from calibration.time_stamps import last_number
 
 # Damaged files are reported by an error of ours; the variables above count only where cv2 was not imported yet.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -16,7 +16,6 @@ from calibration.camera import CAMERA_PARAMETERS, Camera, CameraRig
 from calibration.collect import Collected, CollectSettings, Progress, collect
 from calibration.errors import CalibrationError
 from calibration.footage import Footage, open_footage
-from calibration.footage_times import last_number
 from calibration.frame_selection import select_poses
 from calibration.joint import calibrate_cameras
 from calibration.observations import TargetObservations
@@ -25,6 +24,7 @@ from calibration.report import CalibrationReport
 from calibration.settings import CalibrationSettings
 from calibration.solution import CalibrationSolution
 from calibration.targets import BoardDefinition, TargetKind
+from calibration.time_stamps import last_number
 from calibration.wand_tracks import find_tracks, read_tracks
 from calibration.world_frame import WorldFrame, from_board, in_world, mean_pose, upright_guess
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
+from calibration.time_stamps import last_number, read_stamps
 
 if TYPE_CHECKING:
     from calibration.footage import Clip
@@ -87,39 +86,22 @@ def _read_timestamps(
     path: Path, clips: Sequence[Clip]
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]]]:
     """Caliscope's table: sync_index, cam_id, frame_index, frame_time (s), one row per frame."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    wanted = ("sync_index", "cam_id", "frame_index", "frame_time")
-    if not rows or any(rows[0].get(w) is None for w in wanted):
-        raise CalibrationError("the time stamps are not understood", expected=f"columns {', '.join(wanted)}",
-                               found=", ".join(rows[0]) if rows else "no rows", where=str(path))  # fmt: skip
-    try:
-        table = [
-            (int(r["sync_index"]), r["cam_id"].strip(), int(r["frame_index"]), float(r["frame_time"])) for r in rows
-        ]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise CalibrationError("a time stamp is no number", found=str(error), where=str(path)) from error
+    table = read_stamps(path, instants=True)
     times, instants = {}, {}
     for clip in clips:
         number = last_number(clip.camera)
-        mine = [r for r in table if r[1] == clip.camera or (r[1].isdigit() and int(r[1]) == number)]
+        mine = [s for s in table if s.camera == clip.camera or (s.camera.isdecimal() and int(s.camera) == number)]
         if not mine:
             raise CalibrationError(
                 f"no time stamps of camera {clip.camera}", where=str(path), expected=f"rows with cam_id {clip.camera}",
-                found=f"cam_id {', '.join(sorted({r[1] for r in table}))}", hint="add them, or remove the file",
+                found=f"cam_id {', '.join(sorted({s.camera for s in table}))}", hint="add them, or remove the file",
             )  # fmt: skip
-        base = min(r[2] for r in mine)
+        base = min(s.frame for s in mine)
         # Recorders number frames from the start of the recording or of the program.
-        shift = base if base > 0 and max(r[2] for r in mine) >= clip.n_frames else 0
+        shift = base if base > 0 and max(s.frame for s in mine) >= clip.n_frames else 0
         when, which = np.full(clip.n_frames, np.nan), np.full(clip.n_frames, -1, np.int64)
-        for sync, _, frame, seconds in mine:
-            if 0 <= frame - shift < clip.n_frames and np.isfinite(seconds):
-                when[frame - shift], which[frame - shift] = seconds, sync
+        for s in mine:
+            if 0 <= s.frame - shift < clip.n_frames and np.isfinite(s.seconds):
+                when[s.frame - shift], which[s.frame - shift] = s.seconds, s.instant
         times[clip.camera], instants[clip.camera] = when, which
     return times, instants
-
-
-def last_number(name: str) -> int | None:
-    """The last number in a name, by which cameras are paired where names differ."""
-    digits = re.findall(r"\d+", name)
-    return int(digits[-1]) if digits else None

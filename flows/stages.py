@@ -283,7 +283,7 @@ class StageSpec:
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(4, (), calibrate_step),
     Stage.DETECT: StageSpec(5, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(7, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.SYNCHRONISE: StageSpec(8, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(3, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(3, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(5, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from numpy.typing import NDArray
 
 from calibration.synchronisation import Gap
 from calibration.time_evidence import ClockEvidence
+from calibration.time_stamps import Stamp, last_number, read_stamps
 from mocap.errors import DataError
 
 Array = NDArray[np.float64]
 
-_COLUMNS = ("cam_id", "frame_index", "frame_time")
 # A recorder's clock is read to no better than this.
 _LEAST_STD_S = 1e-4
 _LEAST_FRAMES = 3
@@ -58,60 +57,84 @@ def read_timestamps(path: Path, cameras: Sequence[str], fps: Array) -> tuple[Clo
     Raises
     ------
     DataError
-        Not such a table, or a camera of it that occurs twice.
+        Not such a table, a camera or a frame of it that occurs twice, or a number that two cameras share.
     """
-    rows = _rows(path)
-    V = len(cameras)
-    offset, std, drift, drift_std = np.full((4, V), np.nan)
+    offset, std, drift, drift_std = np.full((4, len(cameras)), np.nan)
     gaps: list[Gap] = []
-    for v, camera in enumerate(cameras):
-        digits = re.findall(r"\d+", camera)
-        mine = {f: t for name, f, t in rows if name == camera}
-        if not mine and digits:
-            mine = {f: t for name, f, t in rows if name.isdigit() and int(name) == int(digits[-1])}
+    stamps = [s for s in read_stamps(path, DataError) if np.isfinite(s.seconds)]
+    for v, mine in enumerate(_by_camera(stamps, cameras, path)):
         if len(mine) < _LEAST_FRAMES:
             continue
-        frames = np.array(sorted(mine))
-        times = np.array([mine[f] for f in frames.tolist()])
-        if (np.diff(times) <= 0).any():
-            k = int(np.flatnonzero(np.diff(times) <= 0)[0])
-            raise DataError(
-                "time stamps do not increase", where=f"{path}, camera {camera}, frame {int(frames[k + 1])}",
-                expected=f"more than {times[k]:.6f} s", found=f"{times[k + 1]:.6f} s",
-            )  # fmt: skip
+        frames, times = _in_order(mine, f"{path}, camera {cameras[v]}")
         counts, lost = _counts(frames, times)
         gaps += [Gap(v, frame, missing) for frame, missing in lost]
-        # Theil-Sen like: the line through robust thirds, then least squares of what lies near it.
         own = counts / fps[v]
-        keep = np.ones(len(own), bool)
-        for _ in range(3):
-            slope, start = np.polyfit(own[keep], times[keep], 1)
-            left = times - start - slope * own
-            jitter = max(1.4826 * float(np.median(np.abs(left[keep]))), _LEAST_STD_S)
-            keep = np.abs(left) < 4 * jitter
-        offset[v], drift[v], std[v] = start, slope - 1, jitter
-        drift_std[v] = jitter / max(float(own.std()), 1e-9) / np.sqrt(len(own))
+        slope, offset[v], std[v] = _line(own, times)
+        drift[v] = slope - 1
+        drift_std[v] = std[v] / max(float(own.std()), 1e-9) / np.sqrt(len(own))
     if not np.isfinite(offset).any():
         raise DataError(
             "the time stamps are of other cameras", expected=f"cam_id {', '.join(cameras)}",
-            found=", ".join(sorted({r[0] for r in rows})[:8]), where=str(path),
+            found=", ".join(sorted({s.camera for s in stamps})[:8]), where=str(path),
         )  # fmt: skip
     return ClockEvidence(path.name, offset, std, drift, drift_std), tuple(gaps)
 
 
-def _rows(path: Path) -> list[tuple[str, int, float]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            table = list(csv.DictReader(file))
-        if not table or any(table[0].get(c) is None for c in _COLUMNS):
+def _by_camera(stamps: Sequence[Stamp], cameras: Sequence[str], path: Path) -> list[list[Stamp]]:
+    """The stamps of each camera: those with its name, or with the last number in it."""
+    names: dict[str, str] = {}
+    for name in dict.fromkeys(s.camera for s in stamps):
+        number = int(name) if name.isdecimal() else None
+        own = [c for c in cameras if c == name] or [c for c in cameras if last_number(c) == number is not None]
+        if len(own) > 1:
             raise DataError(
-                "the time stamps are not understood", expected=f"columns {', '.join(_COLUMNS)}",
-                found=", ".join(table[0]) if table else "no rows", where=str(path),
+                f"the time stamps of cam_id {name} could be of several cameras", found=", ".join(own),
+                expected="one camera with this number", where=str(path), hint="write the cameras' names as cam_id",
             )  # fmt: skip
-        rows = [(r["cam_id"].strip(), int(r["frame_index"]), float(r["frame_time"])) for r in table]
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise DataError("the time stamps cannot be read", found=str(error), where=str(path)) from error
-    return [r for r in rows if np.isfinite(r[2])]
+        if own and own[0] in names:
+            raise DataError(
+                f"camera {own[0]} occurs twice in the time stamps", expected="one cam_id",
+                found=f"{names[own[0]]} and {name}", where=str(path),
+            )  # fmt: skip
+        names |= {c: name for c in own}
+    return [[s for s in stamps if s.camera == names.get(c)] for c in cameras]
+
+
+def _in_order(stamps: Sequence[Stamp], where: str) -> tuple[NDArray[np.int64], Array]:
+    """Frames and times (s) of one camera, both increasing."""
+    frames = np.array([s.frame for s in stamps], np.int64)
+    order = np.argsort(frames, kind="stable")
+    frames, times = frames[order], np.array([s.seconds for s in stamps])[order]
+    again = np.flatnonzero(np.diff(frames) == 0)
+    if len(again):
+        k = int(again[0])
+        raise DataError(
+            "a frame has two time stamps", expected="one row per camera and frame", where=f"{where}, frame {frames[k]}",
+            found=f"{times[k]:.6f} s and {times[k + 1]:.6f} s",
+        )  # fmt: skip
+    back = np.flatnonzero(np.diff(times) <= 0)
+    if len(back):
+        k = int(back[0])
+        raise DataError(
+            "time stamps do not increase", where=f"{where}, frame {frames[k + 1]}",
+            expected=f"more than {times[k]:.6f} s", found=f"{times[k + 1]:.6f} s",
+        )  # fmt: skip
+    return frames, times
+
+
+def _line(own: Array, times: Array) -> tuple[float, float, float]:
+    """Slope, start (s) and jitter (s) of a line through stamps.
+
+    Least squares three times: of all, then of what lies within four times the jitter (by the median) of the line
+    before.
+    """
+    keep = np.ones(len(own), bool)
+    for _ in range(3):
+        slope, start = np.polyfit(own[keep], times[keep], 1)
+        left = times - start - slope * own
+        jitter = max(1.4826 * float(np.median(np.abs(left[keep]))), _LEAST_STD_S)
+        keep = np.abs(left) < 4 * jitter
+    return float(slope), float(start), jitter
 
 
 def _counts(frames: NDArray[np.int64], times: Array) -> tuple[Array, list[tuple[int, int]]]:
@@ -167,8 +190,9 @@ def _timecode_seconds(match: re.Match[str], base: int, fps: float) -> float:
     if match[4] != ":":  # drop frame: two numbers per 30 frames/s are left out each minute but every tenth
         total = 60 * hours + minutes
         count -= (base // 30) * 2 * (total - total // 10)
-        return count / fps
-    return count / base
+    # Timecode exists for whole rates and for these slowed down by 1001/1000 (29.97); what a file states of its rate
+    # may be rounded or averaged, which hours of timecode would multiply.
+    return count / min((float(base), base * 1000 / 1001), key=lambda rate: abs(rate - fps))
 
 
 def _timecode_text(path: Path) -> str:

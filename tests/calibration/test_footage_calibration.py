@@ -202,6 +202,19 @@ def test_timestamps_pair_frames(tmp_path):
         open_footage(tmp_path)
 
 
+def test_timestamps_as_spreadsheets_write_them(tmp_path):
+    for k in range(2):
+        _image(tmp_path / "cam_0" / f"{k}.png")
+    path = tmp_path / "timestamps.csv"
+    text = "sync_index,cam_id,frame_index,frame_time\n0,0,0,5.0\n1,0,1,5.1\n"
+    path.write_text(text, encoding="utf-8-sig")
+    assert open_footage(tmp_path).instants["cam_0"].tolist() == [0, 1]
+    for damaged in (text.replace("5.1", "5.1 \xb5s").encode("latin-1"), (text + "2,0\n").encode()):
+        path.write_bytes(damaged)
+        with pytest.raises(CalibrationError, match="time stamps cannot be read"):
+            open_footage(tmp_path)
+
+
 def test_a_symmetric_chessboard_is_numbered_alike(small_rig, board_poses, seen):
     truth = seen(small_rig, SYMMETRIC, board_poses(SYMMETRIC, 16, seed=2), 0.2, seed=1)
     rng = np.random.default_rng(0)

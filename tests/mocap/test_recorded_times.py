@@ -60,6 +60,10 @@ def test_one_late_stamp_is_no_gap(tmp_path):
         ("cam_id,frame_index,frame_time\nleft,0,x\n", "cannot be read"),
         ("cam_id,frame_index,frame_time\nother,0,1\n", "other cameras"),
         ("cam_id,frame_index,frame_time\nleft,0,1\nleft,1,0.9\nleft,2,1.1\n", "do not increase"),
+        ("cam_id,frame_index,frame_time\nleft,0,1\nleft,1,1.1\nleft,1,1.2\nleft,2,1.3\n", "two time stamps"),
+        ("cam_id,frame_index,frame_time\n2,0,1\ncam_2,1,1.1\n", "cam_2 occurs twice"),
+        ("cam_id,frame_index,frame_time\nleft\n", "not understood"),
+        ("cam_id,frame_index,frame_time\nleft,0,1\nleft\n", "cannot be read"),
     ],
 )
 def test_stamps_that_cannot_be_used(tmp_path, text, match):
@@ -69,6 +73,16 @@ def test_stamps_that_cannot_be_used(tmp_path, text, match):
         read_timestamps(path, CAMERAS, np.full(3, 50.0))
     with pytest.raises(DataError, match="cannot be read"):
         read_timestamps(tmp_path / "none.csv", CAMERAS, np.full(3, 50.0))
+
+
+def test_a_number_that_two_cameras_share_is_refused(tmp_path):
+    own = np.arange(100) / 50.0
+    path = write_stamps(tmp_path / "timestamps.csv", [own, own + 1], ("1", "cam_2"))
+    with pytest.raises(DataError, match="several cameras"):
+        read_timestamps(path, ("left_1", "right_1", "cam_2"), np.full(3, 50.0))
+    # The name itself goes before the number in another name.
+    found, _ = read_timestamps(path, ("1", "right_1", "cam_2"), np.full(3, 50.0))
+    np.testing.assert_allclose(found.against(0)[0], [0, np.nan, 1], atol=1e-6)
 
 
 def write_clip(path, *, timecode="", sound=None, fps=25, frames=20):
@@ -98,6 +112,15 @@ def test_timecode_of_files(tmp_path):
     np.testing.assert_allclose(found.against(0)[0], [0, 0.8, np.nan])
     assert found.std_s[0] == pytest.approx(0.04 / np.sqrt(12))
     assert read_timecode([paths[0], None, paths[2]], np.full(3, 25.0)) is None
+
+
+@pytest.mark.parametrize(("fps", "rate"), [(24, 23.976), (30, 29.97), (60, 59.94), (30, 30.0)])
+def test_timecode_that_drops_nothing_counts_frames(tmp_path, fps, rate):
+    texts = (f"01:00:00:{fps - 1}", f"01:00:10:{fps - 1}")
+    paths = [write_clip(tmp_path / f"{k}.mov", timecode=t, fps=fps) for k, t in enumerate(texts)]
+    offset = read_timecode(paths, np.full(2, rate)).against(0)[0]
+    # Ten seconds of timecode are ten times the whole rate in frames, whatever these last.
+    assert offset[1] == pytest.approx(10.0 if rate == fps else 10.010, abs=1e-9)
 
 
 def test_drop_frame_timecode_counts_real_seconds(tmp_path):
