@@ -56,6 +56,16 @@ class MotionTimes:
     drops: tuple[Drop, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class _Times:
+    """Offset, its standard deviation (s; NaN where undecided), drift and its standard deviation; each [V]."""
+
+    offset: Array
+    std: Array
+    drift: Array
+    drift_std: Array
+
+
 def times_from_motion(
     keypoints: Keypoints2D, rig: CameraRig, settings: SynchronisationSettings, rate: Array | None = None,
     recorded: Recorded = NOTHING_RECORDED,
@@ -86,25 +96,11 @@ def times_from_motion(
     rate = np.ones(V) if rate is None else np.asarray(rate, np.float64)
     coarse, drops, gaps = _coarse(keypoints, rig, rate, settings.search_s, recorded.gaps)
     coarse = _helped(coarse, recorded, 1 / (keypoints.fps * rate))
-    clocks = Clocks(np.zeros(V), np.zeros(V), np.full((2 * V, 2 * V), np.nan), np.full(V, np.nan))
-    decided = np.isfinite(coarse.offset_s)
-    if decided.sum() >= 2:
-        clocks = fine_clocks(keypoints, rig, rate, coarse, gaps)
-    std = np.where(decided, clocks.offset_std_s, np.nan)
-    step = 1 / (keypoints.fps * rate)
-    decided &= std <= _VAGUE_FRAMES * step
-    std = np.where(decided, std, np.nan)
-    offset = np.where(decided, clocks.offset_s, np.nan)
-    drift, drift_std = np.where(decided, clocks.drift, 0.0), np.where(decided, clocks.drift_std, np.nan)
-    said = [""] * V
+    found, said = _measured(keypoints, rig, rate, coarse, gaps), [""] * V
     if recorded.evidence:
-        moving = decided.copy()
-        offset, std, said = _with_recorded(offset, std, coarse.reference, recorded)
-        decided = np.isfinite(offset)
-        for part in recorded.evidence:
-            other = decided & ~moving & np.isfinite(part.drift - part.drift[coarse.reference])
-            drift = np.where(other, part.drift - part.drift[coarse.reference], drift)
-            drift_std = np.where(other, np.hypot(part.drift_std, part.drift_std[coarse.reference]), drift_std)
+        found, said = _with_recorded(found, coarse.reference, recorded)
+    offset, std, drift, drift_std = found.offset, found.std, found.drift, found.drift_std
+    decided, step = np.isfinite(offset), 1 / (keypoints.fps * rate)
     apart = decided & (np.abs(offset) > _CLEAR_FRAMES * step + _CLEAR_STD * std)
     used = settings.method is SynchronisationMethod.MOTION or bool(apart.any()) or bool((rate != 1).any())
     statements = tuple(
@@ -146,7 +142,40 @@ def _helped(coarse: CoarseOffsets, recorded: Recorded, step: Array) -> CoarseOff
     return coarse
 
 
-def _with_recorded(offset: Array, std: Array, reference: int, recorded: Recorded) -> tuple[Array, Array, list[str]]:
+def _measured(
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, gaps: tuple[Gap, ...]
+) -> _Times:
+    """What the motion alone says, to a fraction of a frame."""
+    V = len(rig)
+    clocks = Clocks(np.zeros(V), np.zeros(V), np.full((2 * V, 2 * V), np.nan), np.full(V, np.nan))
+    decided = np.isfinite(coarse.offset_s)
+    if decided.sum() >= 2:
+        clocks = fine_clocks(keypoints, rig, rate, coarse, gaps)
+    std = np.where(decided, clocks.offset_std_s, np.nan)
+    decided &= std <= _VAGUE_FRAMES / (keypoints.fps * rate)
+    return _Times(
+        np.where(decided, clocks.offset_s, np.nan),
+        np.where(decided, std, np.nan),
+        np.where(decided, clocks.drift, 0.0),
+        np.where(decided, clocks.drift_std, np.nan),
+    )
+
+
+def _with_recorded(motion: _Times, reference: int, recorded: Recorded) -> tuple[_Times, list[str]]:
+    """Times from motion and all other sources, and what those say of each camera; drifts of these where it has none."""
+    offset, std, said = _offsets_with_recorded(motion.offset, motion.std, reference, recorded)
+    drift, drift_std = motion.drift, motion.drift_std
+    for part in recorded.evidence:
+        against = part.drift - part.drift[reference]
+        other = np.isfinite(offset) & ~np.isfinite(motion.offset) & np.isfinite(against)
+        drift = np.where(other, against, drift)
+        drift_std = np.where(other, np.hypot(part.drift_std, part.drift_std[reference]), drift_std)
+    return _Times(offset, std, drift, drift_std), said
+
+
+def _offsets_with_recorded(
+    offset: Array, std: Array, reference: int, recorded: Recorded
+) -> tuple[Array, Array, list[str]]:
     """Offsets and standard deviations from motion and all other sources, and what those say of each camera."""
     motion = ClockEvidence("motion", offset, std)
     if not motion.told[reference]:
