@@ -121,7 +121,9 @@ def train_detector(
     rendered: Annotated[int, typer.Option(help="Rendered pictures to train on (0.3 MB of memory each).")] = 0,
     coco: Annotated[Path | None, typer.Option(help="Annotations in COCO's keypoint format (JSON).")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the annotated images.")] = None,
-    start: Annotated[Path | None, typer.Option(help="Weights to start from.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Weights to start from; not read once there is a checkpoint.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Training setting, e.g. network=hrnet_w32.")
     ] = None,

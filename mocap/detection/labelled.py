@@ -38,10 +38,13 @@ class LabelledPicture:
     image : uint8 [H, W, 3] (BGR), or the Path of an image file
     joints : float64 [P, J, 2]
         Raw-image px; NaN where not labelled.
+    scene : int, optional
+        Pictures of one scene show the same people in the same room; None: of no other picture's scene.
     """
 
     image: NDArray[np.uint8] | Path
     joints: Floats
+    scene: int | None = None
 
     def pixels(self) -> NDArray[np.uint8]:
         """The picture, uint8 [H, W, 3], BGR.
@@ -119,7 +122,7 @@ def rendered_people(
         pixels = project(Lenses.of(scene.rig), joints)
         for v, camera in enumerate(scene.rig.cameras):
             images = render_camera(scene, camera, rows.tolist())
-            pictures += [LabelledPicture(image, pixels[v, t]) for t, image in enumerate(images)]
+            pictures += [LabelledPicture(image, pixels[v, t], scene_seed) for t, image in enumerate(images)]
         scene_seed += 1
     return pictures[:count]
 
@@ -166,6 +169,13 @@ def read_coco(annotations: Path, images: Path, *, everybody: bool = False) -> li
     chosen = [i for i in people if not (everybody and i in incomplete)]
     if not chosen:
         raise DataError("no labelled person", expected="annotations with keypoints", where=str(annotations))
+    unlisted = [i for i in chosen if i not in files]
+    if unlisted:
+        raise DataError(
+            "annotations of images that are not listed", expected="every image_id among the images",
+            found=", ".join(map(str, unlisted[:3])), where=str(annotations),
+            hint="keep an image's entry when its annotations stay",
+        )  # fmt: skip
     return [LabelledPicture(images / files[i], np.stack(people[i])) for i in chosen]
 
 

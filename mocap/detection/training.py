@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import math
+import pickle
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ class _Run:
     def __init__(self, goal: Objective, settings: DetectorTraining, device: torch.device) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.device, self.step = settings, device, 0
+        self.report: TrainingReport | None = None
         network = goal.network()
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = torch.optim.AdamW(
@@ -71,6 +73,7 @@ class _Run:
             "network": self.network.state_dict(), "optimiser": self.optimiser.state_dict(), "step": self.step,
             "torch": torch.get_rng_state(), "settings": json.dumps(dataclasses.asdict(self.settings)),
             "cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else torch.zeros(0),
+            "report": json.dumps(self.report and dataclasses.asdict(self.report)),
         }  # fmt: skip
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
@@ -89,7 +92,8 @@ class _Run:
             if self.device.type == "cuda" and len(state["cuda"]):
                 torch.cuda.set_rng_state(state["cuda"], self.device)
             self.step = int(state["step"])
-        except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError) as error:
+            self.report = TrainingReport(**json.loads(state["report"]))
+        except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError, pickle.UnpicklingError) as error:
             raise WeightsError(
                 "the checkpoint does not fit", expected="one of the same settings",
                 found=f"{type(error).__name__}: {str(error)[:200]}", where=str(path), hint="remove it to start anew",
@@ -105,7 +109,8 @@ def train_detector(
     Parameters
     ----------
     pictures : sequence of LabelledPicture
-        In the network's joint set. The last ones are kept for validation.
+        In the network's joint set, those of a scene one after the other. The last ones are kept for validation,
+        cut between two scenes where there is more than one.
     output : Path
         Weights (.pth). Beside them lie `<output>.checkpoint.pt`, from which an interrupted training goes on by
         itself to the same bits, and `<output>.log.jsonl`, one line per report.
@@ -113,12 +118,12 @@ def train_detector(
         On a GPU in bfloat16, where it has that.
     settings : DetectorTraining
     start : Path, optional
-        Weights to start from instead of random ones.
+        Weights to start from instead of random ones. Once there is a checkpoint, that counts.
 
     Returns
     -------
     TrainingReport
-        The last one.
+        The last one; of a training that is over, the one it ended with.
 
     Raises
     ------
@@ -136,20 +141,29 @@ def train_detector(
     if checkpoint.exists():
         run.restore(checkpoint)
         log.info("going on from step %d of %s", run.step, checkpoint)
+        if start is not None:
+            log.warning("%s is not read again: the checkpoint counts; remove that to start anew", start)
     elif start is not None:
         load_strictly(run.network, start, add_command="give the weights of the network that is trained")
-    report = None
+    if run.report is not None and run.step >= settings.steps:
+        if not output.exists():
+            _write(run, output)
+        return run.report
     with contextlib.closing(_crops(training, settings, run.step)) as crops:
-        while report is None or run.step < settings.steps:
+        while run.report is None or run.step < settings.steps:
             loss = _some_steps(run, goal, crops)
-            report = _evaluate(run, goal, validation, loss)
-            log.info("%s", report)
-            run.save(checkpoint)
+            run.report = _evaluate(run, goal, validation, loss)
+            log.info("%s", run.report)
             with journal.open("a") as file:
-                file.write(json.dumps(dataclasses.asdict(report)) + "\n")
-            with atomic_path(output) as path:
-                torch.save({k: v.detach().cpu() for k, v in run.network.state_dict().items()}, path)
-    return report
+                file.write(json.dumps(dataclasses.asdict(run.report)) + "\n")
+            _write(run, output)
+            run.save(checkpoint)  # the last, so that what it counts as done is there
+    return run.report
+
+
+def _write(run: _Run, output: Path) -> None:
+    with atomic_path(output) as path:
+        torch.save({k: v.detach().cpu() for k, v in run.network.state_dict().items()}, path)
 
 
 def _samplers(
@@ -164,11 +178,22 @@ def _samplers(
             expected=f"at least 2 with {len(goal.skeleton.joints)} joints ({goal.skeleton.name})",
             found=f"{len(pictures)} with {sorted(joints)}", where="train-detector",
         )  # fmt: skip
-    parts = (pictures[: len(pictures) - kept], pictures[len(pictures) - kept :])
+    cut = _cut(pictures, len(pictures) - kept)
+    parts = (pictures[:cut], pictures[cut:])
     training, validation = (
         CropSampler(part, goal.skeleton, goal.crop_size, settings, whole=goal.whole) for part in parts
     )
     return training, validation
+
+
+def _cut(pictures: Sequence[LabelledPicture], wished: int) -> int:
+    """The place nearest to the wished one between two pictures that do not show the same people."""
+    pairs = zip(pictures[:-1], pictures[1:], strict=True)
+    between = [k for k, (a, b) in enumerate(pairs, 1) if a.scene is None or a.scene != b.scene]
+    if not between:
+        log.warning("all pictures are of one scene: the scores are those of people that were trained on")
+        return wished
+    return min(between, key=lambda k: abs(k - wished))
 
 
 def _crops(sampler: CropSampler, settings: DetectorTraining, first: int) -> Generator[Crops]:

@@ -46,14 +46,18 @@ def pictures():
 def test_a_small_network_learns_in_seconds(pictures, tmp_path):
     settings = DetectorTraining(
         steps=120, batch=6, evaluate_every=1000, learning_rate=8e-3, rotation_degrees=10, scale=0.15, shift=0.05,
-        validation_share=0.25,
+        flip=False, validation_share=0.25,
     )  # fmt: skip
+    # Other people are too much for seconds: here they are known, and the camera of the last 11 pictures is not.
+    pictures = [dataclasses.replace(p, scene=None) for p in pictures]
     report = train_detector(pictures, tmp_path / "small.pth", CPU, settings)
-    assert report.pck_10 > 0.55
-    assert report.pck_20 > 0.9
-    # What was written is a detector of the product. On crops that are off, turned and of other sizes, from the
-    # camera that was not trained on (the last 11 pictures), it must be far better than one pose for all.
-    varied = DetectorTraining(rotation_degrees=10)
+    hardly = dataclasses.replace(settings, steps=1, learning_rate=1e-8)
+    untrained = train_detector(pictures, tmp_path / "untrained.pth", CPU, hardly)
+    assert report.validation_loss < 0.6 * untrained.validation_loss
+    assert report.pck_20 > untrained.pck_20 + 0.4
+    # What was written is a detector of the product. On crops that are off, turned and of other sizes it must be far
+    # better than one pose for all. (2.3 to 2.7 times as many joints with three seeds; 1.5 are asked.)
+    varied = DetectorTraining(rotation_degrees=10, shift=0.15)
     crops = CropSampler(pictures[33:], COCO_17, (96, 128), varied, whole=False).draw(60, np.random.default_rng(7))
     known = CropSampler(pictures[:33], COCO_17, (96, 128), varied, whole=False).draw(99, np.random.default_rng(1))
     truth = crops.points[:, 0].astype(float)
@@ -61,8 +65,7 @@ def test_a_small_network_learns_in_seconds(pictures, tmp_path):
     network = crop_network(DetectionSettings(detector=DetectorName.SMALL, flip_test=False), CPU, tmp_path / "small.pth")
     found = network(crops.images).points.double().numpy()
     right = pck(found, truth, box_size(truth), 0.1)
-    assert right > 0.5
-    assert right > 1.4 * pck(always, truth, box_size(truth), 0.1)
+    assert right > 1.5 * pck(always, truth, box_size(truth), 0.1)
 
 
 def weights(path):
@@ -91,20 +94,40 @@ def test_an_interrupted_training_ends_with_the_same_bits(pictures, tmp_path, mon
     logged = [json.loads(line) for line in parts.with_suffix(".log.jsonl").read_text().splitlines()]
     assert [entry["step"] for entry in logged] == [2, 4]
     # A training that is over stays as it is; one of other settings is not mixed with it.
+    before = parts.read_bytes(), parts.with_suffix(".log.jsonl").read_bytes()
+    assert train_detector(pictures, parts, CPU, BRIEF) == report
+    assert before == (parts.read_bytes(), parts.with_suffix(".log.jsonl").read_bytes())
+    parts.unlink()
     train_detector(pictures, parts, CPU, BRIEF)
     assert all(torch.equal(v, weights(parts)[k]) for k, v in weights(whole).items())
     with pytest.raises(WeightsError, match="checkpoint does not fit") as caught:
         train_detector(pictures, parts, CPU, dataclasses.replace(BRIEF, batch=3))
     assert "batch" in caught.value.found
+    parts.with_suffix(".checkpoint.pt").write_bytes(b"no checkpoint" * 50)
+    with pytest.raises(WeightsError, match="checkpoint does not fit"):
+        train_detector(pictures, parts, CPU, BRIEF)
 
 
-def test_it_starts_from_given_weights(pictures, tmp_path):
+def test_nobody_is_scored_who_was_trained_on(pictures):
+    scenes = [p.scene for p in pictures]
+    assert len(set(scenes)) == 2
+    goal = objective(BRIEF)
+    parts = training._samplers(goal, pictures, dataclasses.replace(BRIEF, validation_share=0.1))
+    assert [{p.scene for p in part.pictures} for part in parts] == [{scenes[0]}, {scenes[-1]}]
+    alone = [dataclasses.replace(p, scene=None) for p in pictures]
+    assert [len(part.pictures) for part in training._samplers(goal, alone, BRIEF)] == [40, 4]
+
+
+def test_it_starts_from_given_weights(pictures, tmp_path, caplog):
     first = tmp_path / "first.pth"
     brief = dataclasses.replace(BRIEF, steps=1, learning_rate=1e-8, weight_decay=0.0)
     train_detector(pictures, first, CPU, dataclasses.replace(brief, seed=3))
     train_detector(pictures, tmp_path / "second.pth", CPU, brief, start=first)
     one, two = weights(first), weights(tmp_path / "second.pth")
     assert all(torch.allclose(v, two[k], atol=1e-6) for k, v in one.items() if k.endswith("weight"))
+    assert "the checkpoint counts" not in caplog.text
+    train_detector(pictures, tmp_path / "second.pth", CPU, brief, start=first)
+    assert "the checkpoint counts" in caplog.text
     torch.save({"x": torch.zeros(1)}, first)
     with pytest.raises(WeightsError, match="another network"):
         train_detector(pictures, tmp_path / "third.pth", CPU, brief, start=first)
@@ -191,6 +214,12 @@ def test_bad_data_is_one_message(coco, tmp_path):
     (tmp_path / "b.json").write_text('{"images": []}')
     with pytest.raises(DataError, match="COCO's format"):
         read_coco(tmp_path / "b.json", coco[1])
+    content = json.loads(coco[0].read_text())
+    content["images"] = content["images"][1:]
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="not listed") as caught:
+        read_coco(tmp_path / "c.json", coco[1])
+    assert caught.value.found == "1"
     with pytest.raises(DataError, match="not an image"):
         LabelledPicture(tmp_path / "none.png", np.zeros((1, 17, 2))).pixels()
     with pytest.raises(DataError, match="not enough pictures"):
