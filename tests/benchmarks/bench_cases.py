@@ -101,7 +101,10 @@ def shared_shelf(effort: Effort) -> Iterator[Row]:
             session(folder, bench / f"keypoints_{joints}.npz", bench / "rig.toml")
             mocap("export", folder, "--format", "npz", "--output", folder / "r.npz")
             s = score(folder / "r.npz", [bench / "truth_dev_300_449.npz"])
-            note = f"frames 300-449, {s['id_switches']} switches; peer: 4D Association on these points (not run by us), 96.27"
+            note = (
+                f"frames 300-449, {s['id_switches']} switches; "
+                "peer: 4D Association on these points (not run by us), 96.27"
+            )
             yield Row("people", f"Shelf, {joints}", "PCP", s["pcp_average"], "%", limit=100.0, peer=96.27, note=note,
                       main=True)  # fmt: skip
 
@@ -165,7 +168,8 @@ def real_clip(effort: Effort) -> Iterator[Row]:
         with np.load(folder / "r.npz") as z:
             spread = 100 * float(np.nanmean(limb_spread(z["positions"], identify(tuple(z["joint_names"])))))
         yield Row("real clip", "4 videos of 1080p, 100 frames", "limb length spread", spread, "%", limit=3.0,
-                  peer=3.7, note="limit: 3 asked; peer: Pose2Sim on the same points (not run by us)", main=True)  # fmt: skip
+                  peer=3.7, main=True,
+                  note="limit: 3 asked; peer: Pose2Sim on the same points (not run by us)")  # fmt: skip
         yield Row("workflow", "real clip, nothing to do", "time", mocap("run", folder / "s")[1], "s", limit=1.0,
                   note="limit: asked")  # fmt: skip
         changed = mocap("run", folder / "s", "--set", "filter.cutoff_hz=4")[1]
