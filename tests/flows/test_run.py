@@ -232,8 +232,8 @@ def test_settings_do_not_change_while_a_run_works(keypoint_session):
 )
 def test_killed_in_the_middle_of_detect_the_next_run_goes_on(blank_videos):
     mocap("status", blank_videos)
-    # Six chunks per camera; dead just before the fourth would be kept.
-    command = [blank_videos, "--until", "detect", "--set", "detect.chunk_frames=4"]
+    # Three chunks per camera; dead just before the fourth would be kept.
+    command = [blank_videos, "--until", "detect", "--set", "detect.chunk_frames=8"]
     run = subprocess.run(
         [sys.executable, "-c", DEAD_AT_THE_FOURTH, *map(str, command)], capture_output=True, timeout=1200, check=False
     )
@@ -244,6 +244,6 @@ def test_killed_in_the_middle_of_detect_the_next_run_goes_on(blank_videos):
     mocap("run", blank_videos, "--until", "detect")
     record = last_run(Session(blank_videos).state)
     assert record is not None
-    assert len(record.made) == 18 - len(kept) + (record.made.count("calibrate") + record.made.count("synchronise"))
+    assert len(record.made) == 9 - len(kept) + (record.made.count("calibrate") + record.made.count("synchronise"))
     assert {p: p.stat().st_mtime_ns for p in kept} == kept
     assert not list(blank_videos.rglob(f"*{TEMPORARY_MARK}*"))
