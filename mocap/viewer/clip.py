@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,7 @@ class Moment:
     row: int
 
 
-class Clip:
+class Clip(ABC):
     """A result of any length.
 
     Attributes
@@ -53,6 +54,7 @@ class Clip:
     def __len__(self) -> int:
         return len(self.frames)
 
+    @abstractmethod
     def at(self, t: int) -> Moment:
         """The result around row `t`.
 
@@ -61,27 +63,26 @@ class Clip:
         StorageError
             The file is damaged or gone.
         """
-        raise NotImplementedError
 
     def row_of(self, frame: int) -> int | None:
         """The row of a frame number, None where there is none."""
         k = int(np.searchsorted(self.frames, frame))
         return k if k < len(self.frames) and self.frames[k] == frame else None
 
-    @cached_property
+    @property
+    @abstractmethod
     def sample(self) -> Array:
         """Positions [N, P, J, 3] of rows from all over the take, metres."""
-        raise NotImplementedError
 
-    @cached_property
+    @property
+    @abstractmethod
     def joints_present(self) -> NDArray[np.int64]:
         """How many joints each row [T] shows."""
-        raise NotImplementedError
 
-    @cached_property
+    @property
+    @abstractmethod
     def row_error(self) -> Array:
         """Mean reprojection error of each row [T], px; NaN where it has none."""
-        raise NotImplementedError
 
     def worst(self, count: int = 10) -> list[int]:
         """The rows that fit the cameras worst, the worst first, half a second apart."""

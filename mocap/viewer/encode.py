@@ -161,7 +161,7 @@ class _Encoder:
         if self._error is None:
             try:
                 self._container.mux(self._stream.encode())
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:  # noqa: BLE001 - raised by `__exit__`
                 self._error = error
 
     def _encode(self, frame: Image, number: int) -> None:
