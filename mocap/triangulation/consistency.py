@@ -48,9 +48,10 @@ def pair_spread(
     """
     V = centres.shape[0]
     points, weights, chosen = np.empty((limit * limit, 3)), np.empty(limit * limit), np.empty(V, np.int64)
+    mean = np.empty(3)
     for n in range(d.shape[0]):
         m, pairs, total, gaps = 0, 0, 0.0, 0.0
-        mean = np.zeros(3)
+        mean[:] = 0.0
         for v in range(V):
             if used[n, v] and m < limit:
                 chosen[m] = v

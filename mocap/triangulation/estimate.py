@@ -18,6 +18,7 @@ from mocap.persistence import Persistence
 from mocap.triangulation import kernels
 from mocap.triangulation.consistency import pair_spread
 from mocap.triangulation.finish import finish_points, worst_deviation
+from mocap.triangulation.kernels import all_directions
 from mocap.triangulation.noise import NoiseModel
 from mocap.triangulation.persistence import agreement, persistence
 from mocap.triangulation.robust import robust_points
@@ -227,18 +228,21 @@ def triangulate_points(
     lenses = Lenses.of(rig)
     view = _normalised(batch, rig)
     fit = _fit(batch, view, rig, noise, settings)
-    weights = np.where(fit.gamma > 1e-6, fit.gamma / fit.sigma**2, 0.0)
-    X, C, gamma, reason = fit.X, fit.C, fit.gamma, fit.reason
-    residual = np.empty(gamma.shape)
+    error = np.empty(len(fit.X))
     finish_points(
-        lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), lenses.R, lenses.t, batch.pixels, weights, X,
-        residual,
+        lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), _poses(rig), batch.pixels, fit.gamma, fit.sigma,
+        fit.X, error,
     )  # fmt: skip
-    lost = reason != Reason.FOUND
-    used = gamma > 0.5
-    error = np.where(used, residual, 0.0).sum(1) / np.where(lost, np.nan, used.sum(1))
-    spread = _spread(lenses, rig, view.u, used)
-    return Points(X, C, gamma, fit.squared_residual, fit.leverage, error, spread, reason)
+    used = fit.gamma > 0.5
+    direction, spread = np.empty((*used.shape, 3)), np.empty(len(used))
+    all_directions(rig.R, view.u, used, direction)
+    pair_spread(rig.centres, direction, used, 8, spread)
+    return Points(fit.X, fit.C, fit.gamma, fit.squared_residual, fit.leverage, error, spread, fit.reason)
+
+
+def _poses(rig: CameraRig) -> Array:
+    """Camera from world, [R | t]: float64 [V, 3, 4]."""
+    return np.concatenate([rig.R, rig.t[:, :, None]], 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,15 +278,16 @@ def _fit(
     batch: Observations, view: _Normalised, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
 ) -> _Fit:
     V, N = batch.confidence.shape
-    sigma, prior = (np.ascontiguousarray(a.T) for a in noise.of(batch.confidence, batch.uncertainty))
+    sigma, prior = noise.by_joint(batch.confidence, batch.uncertainty)
     prior[~np.isfinite(view.u).all(-1)] = 0.0
     X, C = np.empty((N, 3)), np.empty((N, 3, 3))
     gamma, r2, leverage = np.empty((N, V)), np.empty((N, V)), np.empty((N, V))
     reason = np.zeros(N, np.uint8)
     min_sin2 = np.sin(np.radians(settings.min_angle_deg)) ** 2
     robust_points(
-        rig.R, rig.t, rig.centres, view.u, view.A, sigma, prior, noise.spread, settings.robust, settings.min_views,
-        settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma, r2, leverage, reason,
+        rig.R, rig.t, _poses(rig), rig.centres, view.u, view.A, sigma, prior, noise.spread, settings.robust,
+        settings.min_views, settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma, r2, leverage,
+        reason,
     )  # fmt: skip
     deviation = np.empty(N)
     worst_deviation(C, deviation)
@@ -290,14 +295,3 @@ def _fit(
     lost = reason != Reason.FOUND
     X[lost], C[lost], gamma[lost] = np.nan, np.nan, 0.0
     return _Fit(X, C, gamma, r2, leverage, reason, sigma)
-
-
-def _spread(lenses: Lenses, rig: CameraRig, u: Array, used: NDArray[np.bool_]) -> Array:
-    x, y = u[..., 0], u[..., 1]
-    scale = 1.0 / np.sqrt(x * x + y * y + 1.0)
-    local = np.stack([x * scale, y * scale, scale], -1)
-    # Rows of camera axes times R: world directions, view by view.
-    direction = np.swapaxes(np.swapaxes(local, 0, 1) @ lenses.R, 0, 1)
-    spread = np.empty(len(u))
-    pair_spread(rig.centres, np.ascontiguousarray(direction), used, 8, spread)
-    return spread

@@ -8,10 +8,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.triangulation.kernels import KEPT_PAIRS, log_likelihood, midpoint, responsibilities, view_residual
+from mocap.triangulation.mixture import LEAST_DEPTH, log_likelihood
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+KEPT_PAIRS = 4
 
 
 @njit(cache=True, error_model="numpy")
@@ -38,29 +40,24 @@ def trusted_views(
 
 @njit(cache=True, error_model="numpy")
 def pair_points(
-    R: Array, t: Array, centres: Array, u: Array, A: Array, sigma: Array, prior: Array, spread: float,
-    min_sin2: float, limit: int, d: Array, points: Array, scores: Array, order: Ints, X: Array, gamma: Array,
-    r2: Array, w: Array, H: Array, g: Array, C: Array, r: Array, J: Array,
+    pose: Array, centres: Array, packed: Array, views: Ints, seen: int, sigma: Array, prior: Array, spread: float,
+    min_sin2: float, limit: int, d: Array, points: Array, scores: Array, order: Ints, X: Array,
 ) -> int:  # fmt: skip
-    """The best `KEPT_PAIRS` view-pair points by mixture likelihood; how many were found."""
+    """The best `KEPT_PAIRS` view-pair points by mixture likelihood; how many were found.
+
+    d [V, 3] are the views' ray directions; packed, views, seen: see `mocap.triangulation.mixture.pack`.
+    """
     n = trusted_views(sigma, prior, limit, order)
     found = 0
     for ia in range(n):
         for ib in range(ia):
             a, b = order[ia], order[ib]
             cosine = d[a, 0] * d[b, 0] + d[a, 1] * d[b, 1] + d[a, 2] * d[b, 2]
-            if 1.0 - cosine * cosine < min_sin2:
+            if 1.0 - cosine * cosine < min_sin2 or not _between(centres, d, a, b, cosine, X):
                 continue
-            w[:] = 0.0
-            w[a] = w[b] = 1.0
-            if not midpoint(centres, d, w, X, H, g, C):
+            if _depth(pose, a, X) <= LEAST_DEPTH or _depth(pose, b, X) <= LEAST_DEPTH:
                 continue
-            if view_residual(R, t, u, A, a, X, r, J) < 0.0:
-                continue
-            if view_residual(R, t, u, A, b, X, r, J) < 0.0:
-                continue
-            responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
-            score = log_likelihood(sigma, prior, spread, r2)
+            score = log_likelihood(pose, packed, views, seen, spread, X)
             k = min(found, KEPT_PAIRS - 1)
             if found >= KEPT_PAIRS and score <= scores[k]:
                 continue
@@ -72,6 +69,27 @@ def pair_points(
             points[k] = X
             found = min(found + 1, KEPT_PAIRS)
     return found
+
+
+@njit(cache=True, error_model="numpy")
+def _between(centres: Array, d: Array, a: int, b: int, cosine: float, X: Array) -> bool:
+    """X [3] becomes the point nearest to the rays of views a and b; False where they are parallel."""
+    along_a, along_b, sin2 = 0.0, 0.0, 1.0 - cosine * cosine
+    if not sin2 > 1e-12:
+        return False
+    for i in range(3):
+        e = centres[b, i] - centres[a, i]
+        along_a += d[a, i] * e
+        along_b += d[b, i] * e
+    s, q = (along_a - cosine * along_b) / sin2, (cosine * along_a - along_b) / sin2
+    for i in range(3):
+        X[i] = 0.5 * (centres[a, i] + s * d[a, i] + centres[b, i] + q * d[b, i])
+    return True
+
+
+@njit(cache=True, error_model="numpy")
+def _depth(pose: Array, v: int, X: Array) -> float:
+    return float(pose[v, 2, 0] * X[0] + pose[v, 2, 1] * X[1] + pose[v, 2, 2] * X[2] + pose[v, 2, 3])
 
 
 @njit(cache=True, error_model="numpy")

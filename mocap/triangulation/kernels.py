@@ -1,25 +1,12 @@
-"""The arithmetic of one joint seen by several views, compiled: normal equations and inlier EM.
-
-Observations enter as undistorted normalised coordinates `u` with the Jacobian `A` of the lens
-there (px per normalised unit), so that a residual in px needs no lens model: A (x/z - u). That is
-exact at the observation and second-order small for inliers; `mocap.triangulation.estimate` ends
-with Gauss-Newton steps on the full model.
-
-Sources: the mixture of inliers and outliers is Hartley & Zisserman's and Vogiatzis & Hernandez
-2011 (eq. 1) with a Gaussian inlier and a bivariate Cauchy outlier density; evidence of a
-hypothesis by Laplace's method (MacKay 2003, ch. 27).
-"""
+"""The arithmetic of one joint seen by several views, compiled: rays, residuals, normal equations."""
 
 from __future__ import annotations
 
-from math import exp, log, pi, sqrt
+from math import sqrt
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
-EM_STEPS = 10
-KEPT_PAIRS = 4
 
 OK, FEW_VIEWS, PARALLEL, BEHIND, DISAGREE, UNCERTAIN = 0, 1, 2, 3, 4, 5
 
@@ -64,6 +51,13 @@ def ray_directions(
         n = 1.0 / sqrt(x * x + y * y + 1.0)
         for i in range(3):
             d[v, i] = (R[v, 0, i] * x + R[v, 1, i] * y + R[v, 2, i]) * n
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def all_directions(R: Array, u: Array, valid: Bools, d: Array) -> None:
+    """World unit vectors d [N, V, 3] of u [N, V, 2], where valid [N, V]."""
+    for n in range(len(u)):
+        ray_directions(R, u[n], valid[n], d[n])
 
 
 @njit(cache=True, error_model="numpy")
@@ -141,115 +135,3 @@ def normal_equations(
             return False
     accumulate(w, r, J, H, g)
     return True
-
-
-@njit(cache=True, error_model="numpy")
-def _densities(sigma: float, prior: float, spread: float, e2: float) -> tuple[float, float]:
-    """Inlier and outlier density of a squared residual."""
-    inverse2, outside2 = 1.0 / (sigma * sigma), 1.0 / (spread * spread)
-    tail = 1.0 + e2 * outside2
-    outlier = (1.0 - prior) * outside2 / (tail * sqrt(tail))
-    return prior * exp(-0.5 * e2 * inverse2) * inverse2 / (2.0 * pi), outlier / (2.0 * pi)
-
-
-@njit(cache=True, error_model="numpy")
-def log_likelihood(sigma: Array, prior: Array, spread: float, r2: Array) -> float:
-    """Of the mixture, for squared residuals r2 [V]; NaN stands for a point behind the view."""
-    total = 0.0
-    for v in range(prior.shape[0]):
-        if prior[v] <= 0.0:
-            continue
-        if np.isnan(r2[v]):
-            total += log((1.0 - prior[v]) / (2.0 * pi * spread * spread) * 1e-3)
-        else:
-            inlier, outlier = _densities(sigma[v], prior[v], spread, r2[v])
-            total += log(inlier + outlier)
-    return total
-
-
-@njit(cache=True, error_model="numpy")
-def responsibilities(
-    R: Array, t: Array, u: Array, A: Array, sigma: Array, prior: Array, spread: float, X: Array, gamma: Array,
-    r2: Array, r: Array, J: Array,
-) -> None:  # fmt: skip
-    """Inlier probabilities gamma [V] and squared residuals r2 [V] px2 at X.
-
-    r [V, 2] and J [V, 2, 3] become residuals and Jacobians at X.
-    """
-    for v in range(R.shape[0]):
-        gamma[v] = 0.0
-        r2[v] = np.nan
-        if prior[v] <= 0.0:
-            continue
-        z = view_residual(R, t, u, A, v, X, r, J)
-        if z < 0.0:
-            continue
-        e2 = r[v, 0] * r[v, 0] + r[v, 1] * r[v, 1]
-        inlier, outlier = _densities(sigma[v], prior[v], spread, e2)
-        gamma[v] = inlier / (inlier + outlier)
-        r2[v] = e2
-
-
-@njit(cache=True, error_model="numpy")
-def metres_per_pixel(R: Array, t: Array, A: Array, prior: Array, X: Array) -> float:
-    """At X, mean over the views that have it in front."""
-    scale, count = 0.0, 0
-    for v in range(R.shape[0]):
-        z = R[v, 2, 0] * X[0] + R[v, 2, 1] * X[1] + R[v, 2, 2] * X[2] + t[v, 2]
-        if prior[v] > 0.0 and z > 1e-6:
-            scale += z / sqrt(abs(A[v, 0, 0] * A[v, 1, 1] - A[v, 0, 1] * A[v, 1, 0]))
-            count += 1
-    return scale / count if count else 0.0
-
-
-@njit(cache=True, error_model="numpy")
-def expectation_maximisation(
-    R: Array, t: Array, u: Array, A: Array, sigma: Array, prior: Array, spread: float, X: Array, gamma: Array,
-    r2: Array, w: Array, H: Array, g: Array, C: Array, step: Array, r: Array, J: Array,
-) -> float:  # fmt: skip
-    """Refine X [3] and gamma [V] in place; the log evidence of the mode, -inf where it breaks down.
-
-    The prior volume is the cube whose side is what `spread` means at X, so that the evidence
-    compares with "no two views agree" (`null_evidence`).
-    """
-    for k in range(EM_STEPS):
-        for v in range(R.shape[0]):
-            w[v] = gamma[v] / (sigma[v] * sigma[v]) if gamma[v] > 1e-6 else 0.0
-        if k == 0:
-            if not normal_equations(R, t, u, A, w, X, H, g, r, J):
-                return -np.inf
-        else:
-            accumulate(w, r, J, H, g)
-        if not solve_symmetric(H, g, step, C):
-            return -np.inf
-        move, size = 0.0, C[0, 0] + C[1, 1] + C[2, 2]
-        for i in range(3):
-            X[i] -= step[i]
-            move += step[i] * step[i]
-        responsibilities(R, t, u, A, sigma, prior, spread, X, gamma, r2, r, J)
-        if move < 1e-4 * size:
-            break
-    det = (
-        C[0, 0] * (C[1, 1] * C[2, 2] - C[1, 2] * C[1, 2])
-        - C[0, 1] * (C[0, 1] * C[2, 2] - C[1, 2] * C[0, 2])
-        + C[0, 2] * (C[0, 1] * C[1, 2] - C[1, 1] * C[0, 2])
-    )
-    side = 4.0 * sqrt(pi) * spread * metres_per_pixel(R, t, A, prior, X)
-    volume = side * side * side
-    # A mode less certain than the prior has no inliers: that is what `null_evidence` stands for.
-    if not det > 0.0 or not volume > 0.0 or C[0, 0] + C[1, 1] + C[2, 2] > side * side:
-        return -np.inf
-    total = log_likelihood(sigma, prior, spread, r2)
-    return total + 1.5 * log(2.0 * pi) + 0.5 * log(det) - log(volume)
-
-
-@njit(cache=True, error_model="numpy")
-def null_evidence(
-    prior: Array,
-    spread: float,
-) -> float:
-    """Log evidence that at most one view sees the joint: every residual is a random one."""
-    n = 0
-    for v in range(prior.shape[0]):
-        n += prior[v] > 0.0
-    return -n * log(16.0 * pi * spread * spread)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import exp
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -71,12 +73,18 @@ class NoiseModel:
         inlier : float64 [V, ...]
             0 where not seen.
         """
-        sigma, inlier = np.empty(confidence.shape), np.empty(confidence.shape)
-        for v in range(len(confidence)):
-            sigma[v] = np.exp(np.interp(confidence[v], self.confidence, np.log(self.sigma[v])))
-            inlier[v] = np.interp(confidence[v], self.confidence, self.inlier[v])
-        inlier[confidence <= 0] = 0.0
-        return sigma * base_sigma(uncertainty), inlier
+        shape = (confidence.shape[0], -1)
+        sigma, inlier = self.by_joint(
+            np.ascontiguousarray(confidence, float).reshape(shape),
+            np.ascontiguousarray(uncertainty, float).reshape(shape),
+        )
+        return sigma.T.reshape(confidence.shape), inlier.T.reshape(confidence.shape)
+
+    def by_joint(self, confidence: Array, uncertainty: Array) -> tuple[Array, Array]:
+        """The same of [V, N], as [N, V]."""
+        sigma, inlier = np.empty(confidence.shape[::-1]), np.empty(confidence.shape[::-1])
+        _look_up(confidence, uncertainty, self.confidence, np.log(self.sigma), self.inlier, sigma, inlier)
+        return sigma, inlier
 
     def level(self, confidence: Array) -> NDArray[np.int64]:
         """Int, shape of `confidence`: nearest level of each observation."""
@@ -140,3 +148,26 @@ class NoiseModel:
 def base_sigma(uncertainty: Array) -> Array:
     """What `sigma` multiplies: the detector's uncertainty, 1 px where it does not say."""
     return np.where(np.isfinite(uncertainty) & (uncertainty > 0), uncertainty, 1.0)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _look_up(
+    confidence: Array, uncertainty: Array, levels: Array, log_sigma: Array, rate: Array, sigma: Array, inlier: Array
+) -> None:
+    """Interpolated between the confidences of the levels [L]: sigma and inlier [N, V] of observations [V, N]."""
+    last = len(levels) - 1
+    for v in range(confidence.shape[0]):
+        for n in range(confidence.shape[1]):
+            c, base = confidence[v, n], uncertainty[v, n]
+            low, high = 0, last
+            while high - low > 1:
+                middle = (low + high) // 2
+                if levels[middle] <= c:
+                    low = middle
+                else:
+                    high = middle
+            share = (c - levels[low]) / (levels[high] - levels[low]) if high > low else 0.0
+            share = min(max(share, 0.0), 1.0)
+            width = exp(log_sigma[v, low] + share * (log_sigma[v, high] - log_sigma[v, low]))
+            sigma[n, v] = width * base if base > 0.0 and base < np.inf else width
+            inlier[n, v] = rate[v, low] + share * (rate[v, high] - rate[v, low]) if c > 0.0 else 0.0
