@@ -191,8 +191,11 @@ def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     if not settings.robust or batch.pixels.shape[1] < 30:
         return model
     view = _normalised(batch, rig)
-    for _ in range(settings.learning_passes):
-        fit = _fit(batch, view, rig, model, settings)
+    fit = None
+    for k in range(settings.learning_passes):
+        # Between the first and the last pass the modes that were found are followed as the noise changes.
+        follow = 0 < k < settings.learning_passes - 1
+        fit = _fit(batch, view, rig, model, settings, fit if follow else None)
         model = model.updated(batch.confidence.T, batch.uncertainty.T, fit.gamma, fit.squared_residual, fit.leverage)
     log.debug("pixel noise %s, inliers %s, outlier scale %.1f px", model.sigma, model.inlier, model.spread)
     return model
@@ -275,19 +278,21 @@ class _Fit:
 
 
 def _fit(
-    batch: Observations, view: _Normalised, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
-) -> _Fit:
+    batch: Observations, view: _Normalised, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings,
+    start: _Fit | None = None,
+) -> _Fit:  # fmt: skip
+    """Fit all joints; from the modes of `start` where it found them, without looking for others."""
     V, N = batch.confidence.shape
     sigma, prior = noise.by_joint(batch.confidence, batch.uncertainty)
     prior[~np.isfinite(view.u).all(-1)] = 0.0
-    X, C = np.empty((N, 3)), np.empty((N, 3, 3))
-    gamma, r2, leverage = np.empty((N, V)), np.empty((N, V)), np.empty((N, V))
+    X, gamma = (np.empty((N, 3)), np.empty((N, V))) if start is None else (start.X.copy(), start.gamma.copy())
+    C, r2, leverage = np.empty((N, 3, 3)), np.empty((N, V)), np.empty((N, V))
     reason = np.zeros(N, np.uint8)
     min_sin2 = np.sin(np.radians(settings.min_angle_deg)) ** 2
     robust_points(
         rig.R, rig.t, _poses(rig), rig.centres, view.u, view.A, sigma, prior, noise.spread, settings.robust,
-        settings.min_views, settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma, r2, leverage,
-        reason,
+        start is not None, settings.min_views, settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma,
+        r2, leverage, reason,
     )  # fmt: skip
     deviation = np.empty(N)
     worst_deviation(C, deviation)

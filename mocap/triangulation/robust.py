@@ -78,8 +78,8 @@ def _plain(
 @njit(cache=True, error_model="numpy", nogil=True)
 def robust_points(
     R: Array, t: Array, pose: Array, centres: Array, u: Array, A: Array, sigma: Array, prior: Array, spread: float,
-    robust: bool, min_views: int, max_doubt: float, min_sin2: float, limit: int, X: Array, C: Array, gamma: Array,
-    r2: Array, leverage: Array, status: NDArray[np.uint8],
+    robust: bool, warm: bool, min_views: int, max_doubt: float, min_sin2: float, limit: int, X: Array, C: Array,
+    gamma: Array, r2: Array, leverage: Array, status: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Triangulate N joints.
 
@@ -89,6 +89,7 @@ def robust_points(
     u [N, V, 2], A [N, V, 2, 2] : normalised coordinates and px per normalised unit.
     sigma [N, V], prior [N, V] : pixel noise per axis and inlier probability; prior 0 = not seen.
     spread : scale of the outlier density, px.
+    warm : start from X and gamma where there are any, and look for no other modes.
     X [N, 3], C [N, 3, 3], gamma, r2, leverage [N, V], status [N] : results.
     """
     V = R.shape[0]
@@ -101,22 +102,25 @@ def robust_points(
     covs, Xk = np.empty((KEPT_PAIRS + 1, 3, 3)), np.empty(3)
     masks = np.empty(KEPT_PAIRS + 1, np.int64)
     for n in range(u.shape[0]):
+        known = warm and not np.isnan(X[n, 0])
+        Xk[:] = X[n]
         X[n] = np.nan
         C[n] = np.nan
-        gamma[n] = 0.0
         r2[n] = np.nan
         leverage[n] = 0.0
         seen = 0
         for v in range(V):
             valid[v] = prior[n, v] > 0.0
             seen += valid[v]
+            gamma[n, v] = gamma[n, v] if known else prior[n, v]
             w[v] = prior[n, v] / (sigma[n, v] * sigma[n, v]) if valid[v] else 0.0
-        if seen < min_views:
-            status[n] = FEW_VIEWS
-            continue
-        ray_directions(R, u[n], valid, d)
-        if not have_angle(d, valid, min_sin2) or not midpoint(centres, d, w, Xk, H, g, Ck):
-            status[n] = PARALLEL
+        status[n] = FEW_VIEWS if seen < min_views else OK
+        if seen >= min_views:
+            ray_directions(R, u[n], valid, d)
+            if not have_angle(d, valid, min_sin2) or not (known or midpoint(centres, d, w, Xk, H, g, Ck)):
+                status[n] = PARALLEL
+        if status[n] != OK:
+            gamma[n] = 0.0
             continue
         if not robust:
             status[n] = _plain(R, t, u[n], A[n], sigma[n], prior[n], Xk, gamma[n], r2[n], w, H, g, Ck, step, r, J)
@@ -125,8 +129,8 @@ def robust_points(
             continue
         pack(u[n], A[n], sigma[n], prior[n], spread, views, packed)
         status[n] = _robust_point(
-            pose, centres, packed, views, seen, sigma[n], prior[n], spread, min_views, max_doubt, min_sin2, limit, Xk,
-            C[n], gamma[n], r2[n], sums, Ck, d, order, valid, points, scores, modes, evidence, covs, masks,
+            pose, centres, packed, views, seen, sigma[n], prior[n], spread, known, min_views, max_doubt, min_sin2,
+            limit, Xk, C[n], gamma[n], r2[n], sums, Ck, d, order, valid, points, scores, modes, evidence, covs, masks,
         )  # fmt: skip
         if status[n] == OK:
             X[n] = Xk
@@ -139,21 +143,19 @@ def robust_points(
 @njit(cache=True, error_model="numpy")
 def _robust_point(
     pose: Array, centres: Array, packed: Array, views: Ints, seen: int, sigma: Array, prior: Array, spread: float,
-    min_views: int, max_doubt: float, min_sin2: float, limit: int, X: Array, C: Array, gamma: Array, r2: Array,
-    sums: Array, Ck: Array, d: Array, order: Ints, valid: Bools, points: Array, scores: Array, modes: Array,
-    evidence: Array, covs: Array, masks: Ints,
+    known: bool, min_views: int, max_doubt: float, min_sin2: float, limit: int, X: Array, C: Array, gamma: Array,
+    r2: Array, sums: Array, Ck: Array, d: Array, order: Ints, valid: Bools, points: Array, scores: Array,
+    modes: Array, evidence: Array, covs: Array, masks: Ints,
 ) -> int:  # fmt: skip
     null = null_evidence(seen, spread)
     n, behind, certain = 0, False, False
-    for k in range(seen):
-        gamma[views[k]] = prior[views[k]]
     if np.isnan(pass_over_views(pose, packed, views, seen, spread, X, True, gamma, r2, sums)):
         behind = True
     else:
         e = expectation_maximisation(pose, packed, views, seen, spread, X, gamma, r2, sums, Ck)
-        certain = e > null + 5.0
+        certain = known or e > null + 5.0
         for k in range(seen):
-            certain &= gamma[views[k]] > 0.9
+            certain &= known or gamma[views[k]] > 0.9
         if e > -np.inf:
             modes[0], evidence[0], covs[0], masks[0], n = X, e, Ck, inlier_mask(gamma), 1
     if not certain:
