@@ -24,6 +24,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from flows.collector import collector_paused
 from mocap.errors import DependencyError, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 _START_LIMIT_S = 300.0  # seconds on an idle machine; one that is short of memory takes its time
 _API_LIMIT_S = 10.0
 _API_ATTEMPTS = 3
+_GLANCE_S = 0.05
 
 _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -39,26 +41,49 @@ _QUIET = {
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
-    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "PREFECT_CLI_PROMPT": "false",
 }
 
+_IDLE_SERVICES = (
+    "SCHEDULER", "LATE_RUNS", "FOREMAN", "PAUSE_EXPIRATIONS", "CANCELLATION_CLEANUP", "CLEANUP_RECONCILER", "TRIGGERS",
+    "DB_VACUUM",
+)  # fmt: skip
+"""What a server that lives for one run has no use for: nothing is scheduled, paused, cancelled or old."""
+
+_PRIVATE = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _IDLE_SERVICES}
+
+_PREPARED = {
+    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    # Else all of Prefect's collections, with Dask, are imported only to see whether they changed.
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",
+}
+"""For a server that finds its tables made and filled: that costs it seconds."""
+
+_KNOWN = {"PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false", "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}
+"""For a client of a private server: questions whose answers are known."""
+
 
 @contextlib.contextmanager
 def prefect_api(
-    session_root: Path, meanwhile: Callable[[], object] = lambda: None, results: Path | None = None
-) -> Iterator[None]:
+    session_root: Path, meanwhile: Callable[[Callable[[], bool]], None] | None = None, results: Path | None = None
+) -> Iterator[bool]:
     """Make a Prefect API available to this process; call before Prefect is imported.
 
     Parameters
     ----------
     session_root : Path
-    meanwhile : callable
-        What to do while the server starts, such as to import Prefect: both take seconds.
+    meanwhile : callable or None
+        What to do while a private server starts, such as to import Prefect: both take seconds. Called with a
+        function that tells whether the server is up.
     results : Path or None
         Where tasks leave what they return, when they run on other machines: a folder that all see.
+
+    Yields
+    ------
+    bool
+        Whether the server is a private one.
 
     Raises
     ------
@@ -73,10 +98,10 @@ def prefect_api(
     try:
         if url := os.environ.get("PREFECT_API_URL"):
             check_api(url)
-            yield
+            yield False
         else:
             with _private_server(home, meanwhile):
-                yield
+                yield True
             _keep_prepared_database(home)
     finally:
         # Nothing in them is needed again: what a run did is in the session's own record.
@@ -135,9 +160,10 @@ def check_api(url: str) -> None:
 
 
 @contextlib.contextmanager
-def _private_server(home: Path, meanwhile: Callable[[], object]) -> Iterator[None]:
+def _private_server(home: Path, meanwhile: Callable[[Callable[[], bool]], None] | None) -> Iterator[None]:
+    shutil.rmtree(home, ignore_errors=True)  # of a run that was killed
     home.mkdir(parents=True, exist_ok=True)
-    _copy_prepared_database(home)
+    prepared = _copy_prepared_database(home)
     log = home / "server.log"
     # The socket is bound here and handed over, so that nobody can take the port in between.
     with log.open("wb") as output, socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
@@ -147,24 +173,41 @@ def _private_server(home: Path, meanwhile: Callable[[], object]) -> Iterator[Non
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
-            env={**os.environ},
+            env=_server_environment(home, prepared=prepared),
             pass_fds=[listener.fileno()],
             start_new_session=True,  # a terminal's Ctrl-C is ours to handle; the pipe ends the server
         )
     try:
         _speak_directly_to("127.0.0.1")
+        os.environ.update(_KNOWN)
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-        meanwhile()
+        if meanwhile is not None:
+            meanwhile(lambda: _answers(port, within=_GLANCE_S))
         _wait_until_up(server, port, log)
         yield
     finally:
-        os.environ.pop("PREFECT_API_URL", None)
-        server.terminate()
+        for name in ("PREFECT_API_URL", *_KNOWN):
+            os.environ.pop(name, None)
+        if prepared:
+            server.kill()  # nothing of it is kept
+        else:
+            server.terminate()
         try:
             server.wait(timeout=10)
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+def _server_environment(home: Path, *, prepared: bool) -> dict[str, str]:
+    """The server's own folder and database, whatever the user has set for another one."""
+    database = f"sqlite+aiosqlite:///{home / 'prefect.db'}"
+    place = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+        "PREFECT_API_DATABASE_CONNECTION_URL": database,
+    }
+    return {**os.environ, **_PRIVATE, **(_PREPARED if prepared else {}), **place}
 
 
 def _speak_directly_to(host: str) -> None:
@@ -185,12 +228,23 @@ def _prepared_database(home: Path) -> Path:
     return home.parent / f"prepared-{importlib.metadata.version('prefect')}.db"
 
 
-def _copy_prepared_database(home: Path) -> None:
+def _copy_prepared_database(home: Path) -> bool:
+    """Put the prepared database in place; False where there is none that is whole."""
     database, prepared = home / "prefect.db", _prepared_database(home)
-    if prepared.is_file() and not database.exists():
-        with contextlib.suppress(OSError):
-            shutil.copyfile(prepared, home / "prefect.db.part")
-            os.replace(home / "prefect.db.part", database)
+    if not prepared.is_file():
+        return False
+    try:
+        shutil.copyfile(prepared, database)
+        with contextlib.closing(sqlite3.connect(database)) as copy:
+            whole = copy.execute("PRAGMA quick_check").fetchall() == [("ok",)]
+            if whole and copy.execute("SELECT version_num FROM alembic_version").fetchall():
+                return True
+        logger.info("the prepared database is damaged; another is made")
+    except (OSError, sqlite3.Error) as error:
+        logger.info("the prepared database cannot be used; another is made: %s", error)
+    for path in (database, prepared):
+        path.unlink(missing_ok=True)
+    return False
 
 
 def _keep_prepared_database(home: Path) -> None:
@@ -211,11 +265,9 @@ def _keep_prepared_database(home: Path) -> None:
 def _wait_until_up(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + _START_LIMIT_S
     while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
+        if _answers(port, within=2):
+            return
+        time.sleep(0.05)
     tail = log.read_text(errors="replace").strip().splitlines()[-1:] or ["no output"]
     raise DependencyError(
         "the private Prefect server did not start",
@@ -223,6 +275,15 @@ def _wait_until_up(server: subprocess.Popen[bytes], port: int, log: Path) -> Non
         where=str(log),
         hint="run the command again; if it stays so, start `prefect server start` and set PREFECT_API_URL",
     )
+
+
+def _answers(port: int, within: float) -> bool:
+    """Whether the private server answers within some seconds; while it starts, it lets one wait."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=within):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def _serve(descriptor: int) -> None:
@@ -235,10 +296,12 @@ def _serve(descriptor: int) -> None:
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True).start()
-    import uvicorn
-    from prefect.server.api.server import create_app
+    with collector_paused():
+        import uvicorn
+        from prefect.server.api.server import create_app
 
-    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="error"))
+        app = create_app()
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     server.run(sockets=[socket.socket(fileno=descriptor)])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.context import TagsContext
 from prefect.futures import PrefectFuture, as_completed
 from prefect.runtime import flow_run
+from prefect.settings import temporary_settings
 from prefect.states import State as PrefectState
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
@@ -167,22 +169,48 @@ def _result(future: PrefectFuture[Any]) -> Any:
         return error
 
 
-def run_flow(
-    root: Path, until: Stage, device: DeviceChoice, forced: list[Stage], workers: int, cluster: str = ""
-) -> list[str]:
+@dataclass(frozen=True)
+class FlowOptions:
+    """How a session is brought up to date.
+
+    Attributes
+    ----------
+    until : Stage
+        Last stage.
+    device : DeviceChoice
+    forced : list of Stage
+        Stages to make anew even when up to date.
+    cluster : str
+        Address of the Dask scheduler that the tasks go to; empty on this machine.
+    workers : int
+        Tasks at a time, on this machine.
+    watched : bool
+        Whether the server outlives this process, and shall be told every few minutes that it is alive. The thread
+        that does so is waited for when the flow ends, up to a second.
+    """
+
+    until: Stage
+    device: DeviceChoice
+    forced: list[Stage]
+    cluster: str
+    workers: int
+    watched: bool
+
+
+def run_flow(root: Path, options: FlowOptions) -> list[str]:
     """Run the flow in this process; raises what a stage raised, without Prefect's wrapping."""
     # Prefect's annotation wants a runner of bare futures; its own runners are of their concrete kind.
-    runner: Any = ThreadPoolTaskRunner(max_workers=workers)
-    if cluster:
+    runner: Any = ThreadPoolTaskRunner(max_workers=options.workers)
+    if options.cluster:
         from flows.cluster import dask_runner
 
-        runner = dask_runner(cluster)
+        runner = dask_runner(options.cluster)
     configured = process_session.with_options(task_runner=runner)
-    names = [s.value for s in forced]
-    with prefect_tags("mocap", root.name):
-        state = beside_signals(
-            lambda: configured(str(root), until.value, device.value, names, cluster, return_state=True)
-        )
+    names = [s.value for s in options.forced]
+    until, device = options.until.value, options.device.value
+    settings = {} if options.watched else {"flows.heartbeat_frequency": None}
+    with temporary_settings(settings), prefect_tags("mocap", root.name):
+        state = beside_signals(lambda: configured(str(root), until, device, names, options.cluster, return_state=True))
     result = state.result(raise_on_failure=False)
     if isinstance(result, BaseException):
         raise result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -157,7 +156,7 @@ def _run(session: Session, options: RunOptions, to_do: list[UnitPlan], display: 
             _log_file(stem.with_suffix(".log"), record.warnings),
             display(session, to_do),
         ):
-            record.made = _start(session, options, len(to_do), stem.with_suffix(".log"))
+            record.made = _start(session, options, to_do, stem.with_suffix(".log"))
         record.outcome = "done"
     except MocapError as error:
         record.outcome, record.error = "failed", str(error)
@@ -182,17 +181,25 @@ def _new_stem(folder: Path, now: datetime) -> Path:
     return folder / name
 
 
-def _start(session: Session, options: RunOptions, units: int, log: Path) -> list[str]:
+def _start(session: Session, options: RunOptions, to_do: list[UnitPlan], log: Path) -> list[str]:
+    from flows.collector import collector_paused
     from flows.prefect_server import prefect_api
+    from flows.warm_up import warm_up
 
     root = session.root
     results = session.state / "prefect" if options.cluster else None
-    with prefect_api(root, lambda: importlib.import_module("flows.process_session"), results):
-        from flows.process_session import run_flow
+    given = Stage.DETECT if session.config.session.keypoints else None  # nothing is detected then
+    stages = [u.stage for u in to_do if u.stage is not given]
+    with prefect_api(root, lambda ready: warm_up(stages, ready), results) as private:
+        with collector_paused():
+            from flows.process_session import FlowOptions, run_flow
 
-        workers = max(1, min(os.cpu_count() or 1, units, _MAX_WORKERS))
+        workers = max(1, min(os.cpu_count() or 1, len(to_do), _MAX_WORKERS))
         try:
-            return run_flow(root, options.until, options.device, options.forced, workers, options.cluster)
+            how = FlowOptions(
+                options.until, options.device, options.forced, options.cluster, workers, watched=not private
+            )
+            return run_flow(root, how)
         except MocapError:
             raise
         except Exception as error:

@@ -1,0 +1,80 @@
+"""What a run prepares while and before its private Prefect server starts."""
+
+from __future__ import annotations
+
+import importlib.util
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from flows import prefect_server, warm_up
+from flows.config import Stage
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """The folder of a private server, in a cache without a prepared database."""
+    monkeypatch.setenv("MOCAP_CACHE", str(tmp_path))
+    folder = prefect_server.home_of(tmp_path / "S")
+    folder.mkdir(parents=True)
+    return folder
+
+
+def make_database(path, rows=2000):
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        database.execute("INSERT INTO alembic_version VALUES ('0123abcd')")
+        database.execute("CREATE TABLE flow (name TEXT)")
+        database.executemany("INSERT INTO flow VALUES (?)", ((f"flow {n}",) for n in range(rows)))
+
+
+def test_a_kept_database_serves_the_next_run(home):
+    assert not prefect_server._copy_prepared_database(home)
+    make_database(home / "prefect.db")
+    prefect_server._keep_prepared_database(home)
+    (home / "prefect.db").unlink()
+    assert prefect_server._copy_prepared_database(home)
+    with closing(sqlite3.connect(home / "prefect.db")) as database:
+        assert database.execute("SELECT count(*) FROM flow").fetchone() == (2000,)
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "no database"])
+def test_a_damaged_prepared_database_is_made_anew(home, harm):
+    prepared = prefect_server._prepared_database(home)
+    make_database(prepared)
+    good = prepared.read_bytes()
+    middle = len(good) // 2 // 4096 * 4096
+    bad = {
+        "cut": good[: middle + 100],
+        "flipped": good[:middle] + bytes(b ^ 255 for b in good[middle : middle + 64]) + good[middle + 64 :],
+        "empty": b"",
+        "no database": b"something else entirely" * 1000,
+    }
+    prepared.write_bytes(bad[harm])
+    assert not prefect_server._copy_prepared_database(home)
+    assert not prepared.exists()
+    assert not (home / "prefect.db").exists()
+
+
+def test_the_private_server_keeps_away_from_the_users_database(home, monkeypatch):
+    for name in ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL"):
+        monkeypatch.setenv(name, "postgresql+asyncpg://studio/prefect")
+    monkeypatch.setenv("PREFECT_HOME", "/somewhere/else")
+    made = prefect_server._server_environment(home, prepared=True)
+    assert made["PREFECT_HOME"] == str(home)
+    places = [value for name, value in made.items() if "CONNECTION_URL" in name]
+    assert places == [f"sqlite+aiosqlite:///{home}/prefect.db"] * 2
+
+
+def test_each_stage_names_modules_that_exist():
+    assert set(warm_up._OF_STAGE) == set(Stage)
+    for name in {*warm_up._ENGINE, *(m for modules in warm_up._OF_STAGE.values() for m in modules)}:
+        assert importlib.util.find_spec(name) is not None, name
+
+
+def test_once_the_server_is_up_nothing_more_is_loaded_ahead(monkeypatch):
+    loaded = []
+    monkeypatch.setattr(warm_up.importlib, "import_module", loaded.append)
+    warm_up.warm_up([Stage.FILTER, Stage.SOLVE], lambda: "mocap.filtering.stage" in loaded)
+    assert loaded == [*warm_up._ENGINE, "mocap.filtering.stage"]
