@@ -27,7 +27,12 @@ def spread_windows(keypoints: Keypoints2D, count: int, length: int) -> Keypoints
     Runs, not single frames: matching people needs their neighbours in time.
     """
     n_frames = len(keypoints.frames)
+    return keypoints if n_frames <= count * length else take_rows(keypoints, window_rows(n_frames, count, length))
+
+
+def window_rows(n_frames: int, count: int, length: int) -> NDArray[np.int64]:
+    """The rows [R] of `spread_windows`."""
     if n_frames <= count * length:
-        return keypoints
+        return np.arange(n_frames)
     starts = np.linspace(0, n_frames - length, count).astype(np.int64)
-    return take_rows(keypoints, np.unique((starts[:, None] + np.arange(length)).ravel()))
+    return np.unique((starts[:, None] + np.arange(length)).ravel())

@@ -13,7 +13,7 @@ from calibration.synchronisation import Gap, TimeModel
 from calibration.time_refinement import Clocks, PointTracks, refine_clocks
 from mocap.matching import MatchingSettings, match_people
 from mocap.resampling import to_common_time
-from mocap.stretches import spread_windows, take_rows
+from mocap.stretches import take_rows, window_rows
 from mocap.synchronisation.coarse import CoarseOffsets
 from mocap.timeline import segments
 from mocap.types import Keypoints2D, Matches
@@ -61,10 +61,7 @@ def fine_clocks(
     whole = np.where(rate == 1, np.round(start * fps) / fps, start)
     nothing = np.zeros(V)
     model = TimeModel(rig.names, whole, nothing, nothing, "coarse", rate, gaps=gaps)
-    if behind is not None:  # near enough that drifts do not count
-        keypoints = take_rows(keypoints, np.flatnonzero(np.abs(keypoints.frames - behind.frame) <= _NEAR_S * fps))
-    sample = _windows(keypoints)
-    matches = match_people(to_common_time(sample, model), rig, MatchingSettings())
+    matches = match_people(_sample(keypoints, model, behind), rig, MatchingSettings())
     tracks = _tracks(matches, rig, model, decided)
     R, t = rig.R, rig.t
     if behind is not None:
@@ -85,11 +82,26 @@ def fine_clocks(
     return replace(clocks, covariance=covariance)
 
 
-def _windows(keypoints: Keypoints2D) -> Keypoints2D:
-    """As much of the take as is worth its time."""
+def _sample(keypoints: Keypoints2D, model: TimeModel, behind: Gap | None) -> Keypoints2D:
+    """As much of the take as is worth its time, at common times.
+
+    The windows are of common time: those of the cameras' own numbers would hardly overlap where cameras began
+    far apart, and not at all where their rates differ.
+    """
     V, _, P, J = keypoints.confidence.shape
+    fps, frames = keypoints.fps, keypoints.frames
+    wanted = np.arange(len(frames))
+    if behind is not None:  # near enough that drifts do not count
+        at = model.exposure_times(behind.camera, np.array(behind.frame), fps)
+        wanted = np.flatnonzero(np.abs(frames / fps - at) <= _NEAR_S)
     most = max(200, _SAMPLES // (V * J * min(P, 2)))
-    return spread_windows(keypoints, _WINDOWS, most // _WINDOWS)
+    wanted = wanted[window_rows(len(wanted), _WINDOWS, most // _WINDOWS)]
+    rows = [wanted]
+    for v in range(V):
+        left = np.searchsorted(frames, model.frames_at(v, frames[wanted] / fps, fps), side="right") - 1
+        rows += [np.clip(left + k, 0, len(frames) - 1) for k in (-1, 0, 1)]
+    needed = np.unique(np.concatenate(rows))
+    return take_rows(to_common_time(take_rows(keypoints, needed), model), np.searchsorted(needed, wanted))
 
 
 def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray[np.bool_]) -> PointTracks:

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from calibration.synchronisation import SynchronisationSettings
+from calibration.synchronisation import SynchronisationSettings, TimeModel
 from mocap.detection.merge import free_running, merge_cameras
 from mocap.resampling import to_common_time
 from mocap.skeleton import H36M_17
 from mocap.synchronisation import times_from_motion
+from mocap.synchronisation.fine import _sample
 from mocap.synthetic.channels import MotionKind
 from mocap.synthetic.motion import procedural_motion, truth_positions
 from mocap.synthetic.noise import NoiseSettings, observe
@@ -100,6 +101,23 @@ def test_takes_too_short_to_tell(frames):
                         keypoints.uncertainty[:, :frames], keypoints.frames[:frames], keypoints.cameras,
                         keypoints.joint_names, FPS)  # fmt: skip
     assert times_from_motion(short, RIG, MOTION_ONLY).times.is_identity
+
+
+def test_long_takes_are_looked_at_where_cameras_of_all_rates_filmed():
+    # Both film the same 100 s, in 3000 and in 6000 frames, the second 4 s late; a pixel per 1/60 s.
+    frames = np.arange(6000)
+    moved = np.stack([2.0 * frames, frames + 240.0])[:, :, None, None, None]
+    points = (moved + 10 * np.arange(17)[:, None] * np.ones(2)).astype(np.float32)
+    seen = np.ones(points.shape[:-1], np.float32)
+    seen[0, 3000:] = 0
+    nothing = np.full_like(seen, np.nan)
+    keypoints = Keypoints2D(points, seen, nothing, frames, RIG.names[:2], H36M_17.joints, 60.0)
+    model = TimeModel(RIG.names[:2], np.array([0, 4.0]), *np.zeros((2, 2)), "made up", np.array([0.5, 1.0]))
+    sample = _sample(keypoints, model, None)
+    both = (sample.confidence > 0).all((0, 2, 3))
+    assert len(sample.frames) < 3000
+    assert both.mean() > 0.85
+    np.testing.assert_allclose(sample.keypoints[:, both, 0, 0, 0], sample.frames[both] * np.ones((2, 1)), atol=1e-2)
 
 
 def test_merging_cameras_that_ran_freely():
