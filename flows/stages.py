@@ -1,6 +1,7 @@
 """The stages as path -> path steps: what each takes, which version it is, and the call that does it.
 
-A step reads its inputs' artifacts, calls one pure library function and returns the record to store.
+A step reads its inputs' artifacts, calls one pure library function and returns the record to store, whole
+or in pieces that are made while they are stored.
 Raise a stage's version when its results change for the same input; a cosmetic change raises nothing.
 Synchronise matches and triangulates too, to judge the rig: raise it whenever either of those is raised.
 """
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from calibration.camera import CameraRig
     from calibration.synchronisation import Gap
     from calibration.time_evidence import ClockEvidence
+    from mocap.rows import Pieces, Rows
     from mocap.synchronisation.recorded import Recorded
-    from mocap.types import Keypoints2D
+    from mocap.types import Keypoints2D, Trajectories3D
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,13 @@ class Work:
 
         keys = [r.key for r in self.references[stage].values()]
         return [read_record(self.cache.path(stage, key), kind) for key in keys]
+
+    def rows(self, stage: Stage, kind: type[R]) -> Rows[R]:
+        """The record of an upstream stage that has one unit, to be read a span of frames at a time."""
+        from mocap.storage.rows import StoredRows
+
+        (reference,) = self.references[stage].values()
+        return StoredRows(self.cache.path(stage, reference.key), kind)
 
     def read(self, stage: Stage, kind: type[R]) -> R:
         """The record of an upstream stage that has one unit."""
@@ -223,13 +232,13 @@ def match_step(work: Work) -> Record:
     return matches
 
 
-def triangulate_step(work: Work) -> Record:
+def triangulate_step(work: Work) -> Pieces[Trajectories3D]:
     """3D joints with covariance."""
-    from mocap.triangulation import triangulate
+    from mocap.triangulation.estimate import triangulate_rows
     from mocap.types import Matches
 
-    matches = work.read(Stage.MATCH, Matches)
-    return triangulate(matches, work.rig(matches.cameras), work.session.config.settings.triangulate)
+    matches = work.rows(Stage.MATCH, Matches)
+    return triangulate_rows(matches, work.rig(matches.head.cameras), work.session.config.settings.triangulate)
 
 
 def lift_step(work: Work) -> Record:
@@ -246,12 +255,12 @@ def lift_step(work: Work) -> Record:
     )
 
 
-def filter_step(work: Work) -> Record:
+def filter_step(work: Work) -> Pieces[Trajectories3D]:
     """Smooth trajectories."""
-    from mocap.filtering import filter_trajectories
+    from mocap.filtering.stage import filter_rows
     from mocap.types import Trajectories3D
 
-    return filter_trajectories(work.read(Stage.LIFT, Trajectories3D), work.session.config.settings.filter)
+    return filter_rows(work.rows(Stage.LIFT, Trajectories3D), work.session.config.settings.filter)
 
 
 def solve_step(work: Work) -> Record:
@@ -277,7 +286,7 @@ class StageSpec:
 
     version: int
     inputs: tuple[Stage, ...]
-    step: Callable[[Work], Record]
+    step: Callable[[Work], Record | Pieces[Any]]
 
 
 STAGES: dict[Stage, StageSpec] = {
@@ -286,8 +295,8 @@ STAGES: dict[Stage, StageSpec] = {
     Stage.SYNCHRONISE: StageSpec(9, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(3, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(4, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
-    Stage.LIFT: StageSpec(5, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
-    Stage.FILTER: StageSpec(4, (Stage.LIFT,), filter_step),
+    Stage.LIFT: StageSpec(6, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
+    Stage.FILTER: StageSpec(5, (Stage.LIFT,), filter_step),
     Stage.SOLVE: StageSpec(2, (Stage.FILTER,), solve_step),
 }
 

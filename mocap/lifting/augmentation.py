@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mocap.lifting.dataset import FREE_BONES, Motion, bone_statistics, tree_sums
-from mocap.lifting.pose_variation import Draw, PoseVariation, rotation_z
+from mocap.lifting.pose_variation import Draw, PoseVariation, rotation, rotation_z
 from mocap.lifting.settings import TrainingSettings
 from mocap.skeleton import H36M_17
 
+_LEG = slice(1, 3)  # thigh and shin
+_SPREAD = 0.04  # metres: how far the real cameras are moved at random; tripods return to about the same place
+_AIM = 0.01  # radians: how far they are turned
 _FOCAL = 1146.0  # px; only to state 2D errors in pixels of a camera like Human3.6M's, 5 m away
 _DISTANCE = 5.0
 
@@ -23,6 +26,7 @@ _BROAD = (
     (-0.8, 0.25), (-0.15, 0.15), (-0.15, 0.15), (-0.25, 0.2), (-0.3, 0.2),
     (-0.8, 0.3), (-0.3, 0.6), (-0.5, 0.25), (-0.2, 0.2), (-0.2, 0.2),
 )  # fmt: skip
+_COMPARED, _NEAREST_FEW, _RARITY = 1000, 8, (0.5, 3.0)
 
 # Joints that go missing together: limbs, legs (desk, crowd), upper body, head.
 _PARTS = ((2, 3), (5, 6), (12, 13), (15, 16), (1, 2, 3, 4, 5, 6), (9, 10), (11, 12, 13), (14, 15, 16))
@@ -54,6 +58,43 @@ class Windows:
     root: Tensor
 
 
+def both_ways(windows: Windows) -> Windows:
+    """The windows and, behind them, what a mirror shows of them.
+
+    To the network the mirror image is another window; it costs neither drawing nor smoothing.
+    """
+    swap, swap_bones = list(H36M_17.mirror), list(H36M_17.mirror[1:] - 1)
+    w = windows
+    x = torch.tensor([-1.0, 1.0, 1.0], device=w.rays.device)
+    images = (
+        w.rays[:, :, swap] * x[:2], w.confidence[:, :, swap], w.bones[:, swap_bones], w.bones_known,
+        w.positions[:, swap] * x, w.root * x,
+    )  # fmt: skip
+    own = (w.rays, w.confidence, w.bones, w.bones_known, w.positions, w.root)
+    return Windows(*(torch.cat(pair) for pair in zip(own, images, strict=True)))
+
+
+def _rarity(motion: Motion) -> NDArray[np.float64]:
+    """How far each frame's pose is from the others' [F], as a weight: many frames walk, few tumble.
+
+    The distance to the nearest few of a thousand frames, with the heading turned away.
+    """
+    bones = motion.directions
+    heading = -np.arctan2(*(bones[:, 0] - bones[:, 3])[:, 1::-1].T)
+    c, s = np.cos(heading)[:, None], np.sin(heading)[:, None]
+    x, y, z = (bones[..., i] for i in range(3))
+    poses = np.concatenate([c * x - s * y, s * x + c * y, z], -1)
+    some = poses[:: max(1, len(poses) // _COMPARED)]
+    few = min(_NEAREST_FEW, len(some) - 1)
+    near = np.empty(len(poses))
+    for start in range(0, len(poses), 4096):
+        part = poses[start : start + 4096]
+        square = (part**2).sum(1)[:, None] + (some**2).sum(1) - 2 * part @ some.T
+        near[start : start + 4096] = np.partition(square, few, 1)[:, :few].mean(1)
+    near = np.sqrt(np.maximum(near, 1e-6))
+    return np.clip(near / np.median(near), *_RARITY)
+
+
 class WindowSampler:
     """Draws windows from motion.
 
@@ -79,6 +120,7 @@ class WindowSampler:
         self.window, self.settings, self.device = window, settings, device
         self.directions = torch.as_tensor(motion.directions, device=device).reshape(-1, 48)
         self.roots = torch.as_tensor(motion.roots, device=device)
+        self.lengths = torch.as_tensor(motion.lengths, device=device)
         self.cameras = None if cameras is None else tuple(torch.as_tensor(c, device=device) for c in cameras)
         sequence = np.repeat(np.arange(len(motion.starts)), motion.counts)
         self.first = torch.as_tensor(motion.starts[sequence], device=device)
@@ -86,7 +128,7 @@ class WindowSampler:
         subjects = np.array(motion.subjects)[sequence]
         _, inverse, frames = np.unique(subjects, return_inverse=True, return_counts=True)
         # People with few recordings weigh more than their frames, but are not repeated endlessly.
-        weights = (frames[inverse] / len(subjects)) ** -0.4
+        weights = (frames[inverse] / len(subjects)) ** -0.4 * _rarity(motion)
         self.weights = torch.as_tensor(np.cumsum(weights) / weights.sum(), device=device)
         mean, factor = bone_statistics(motion)
         self.bone_mean, self.bone_factor = (torch.as_tensor(a, device=device) for a in (mean, factor))
@@ -103,11 +145,9 @@ class WindowSampler:
     def draw(self, batch: int, generator: torch.Generator) -> Windows:
         """A batch; the same generator state gives the same batch."""
         draw = Draw(generator, self.device)
-        bones, root, outside = self._motion(batch, draw)
         known = draw.uniform(batch) < 0.5
         lengths = self._lengths(known, draw)
-        joints = (bones * lengths.repeat_interleave(3, -1)[:, None]).reshape(-1, 48) @ self.sums
-        joints = joints.reshape(batch, self.window, 17, 3)
+        joints, root, outside = self._motion(lengths, draw)
         half = batch // 2  # the batch is random, so mirroring its first half is random too
         flip = torch.tensor([-1.0, 1.0, 1.0], device=self.device)
         joints = torch.cat([joints[:half].index_select(2, self.swap) * flip, joints[half:]])
@@ -125,8 +165,9 @@ class WindowSampler:
         wrong = draw.normal(batch, 10)[:, self.free] * 0.02 * (draw.uniform(batch, 1) < 0.3)
         return Windows(rays, confidence, lengths * (1 + wrong), known, middle - middle[:, :1], middle[:, 0])
 
-    def _motion(self, batch: int, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
-        """Bone directions [B, W, 48], pelvis [B, W, 3], frames outside the recording [B, W]."""
+    def _motion(self, lengths: Tensor, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
+        """Of people with these bones: joints about the pelvis [B, W, 17, 3], pelvis [B, W, 3]; lost frames [B, W]."""
+        batch, middle = len(lengths), self.window // 2
         centre = torch.searchsorted(self.weights, draw.uniform(batch).double()).clamp_max(len(self.weights) - 1)
         stride = torch.where(draw.uniform(batch) < 0.2, 2, 1)
         steps = torch.arange(self.window, device=self.device) - self.window // 2
@@ -138,7 +179,20 @@ class WindowSampler:
         reach = (draw.uniform(batch) * (self.window // 2 + 1)).long()
         outside |= (short[:, None]) & (steps.abs() > reach[:, None])
         bones, root = self.directions[frames], self.roots[frames]
-        return self.poses.vary(bones, draw), root, outside
+        clearance = root[:, middle, 2] + self._joints(bones[:, middle], self.lengths[centre])[..., 2].amin(-1)
+        joints = self._joints(self.poses.vary(bones, draw), lengths[:, None])
+        # Taller people take longer steps, and whoever stood on the floor still does: where the floor
+        # is tells how far away, and so how tall, somebody is.
+        longer = (lengths[:, _LEG].sum(-1) / self.lengths[centre][:, _LEG].sum(-1))[:, None]
+        here = root[:, middle].clone()
+        path = (root - here[:, None]) * longer[..., None]
+        here[:, 2] = clearance * longer[:, 0] - joints[:, middle, :, 2].amin(-1)
+        return joints, here[:, None] + path, outside
+
+    def _joints(self, bones: Tensor, lengths: Tensor) -> Tensor:
+        """Joints [..., 17, 3] about the pelvis, of bone directions [..., 48] and lengths [..., 16]."""
+        scaled = bones * lengths.repeat_interleave(3, -1)
+        return (scaled.reshape(-1, 48) @ self.sums).reshape(*bones.shape[:-1], 17, 3)
 
     def _lengths(self, known: Tensor, draw: Draw) -> Tensor:
         """Bone lengths [B, 16]: like those of the data; where known, half the time of any proportions.
@@ -157,14 +211,16 @@ class WindowSampler:
     def _view(self, batch: int, height: Tensor, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
         """World to camera R [B,3,3], t [B,3]; where the person stands [B,3] in the middle frame."""
         place = torch.cat([draw.normal(batch, 2).clamp(-2.5, 2.5), torch.zeros(batch, 1, device=self.device)], -1)
-        lift = torch.where(draw.uniform(batch) < 0.2, draw.uniform(batch) * 0.8 - 0.3, draw.normal(batch) * 0.03)
+        lift = torch.where(draw.uniform(batch) < 0.1, draw.uniform(batch) * 0.8 - 0.3, draw.normal(batch) * 0.02)
         place[:, 2] = height + lift
         R, t = self._random_cameras(place, draw)
         if self.cameras is not None:
             pick = (draw.uniform(batch) * len(self.cameras[0])).long()
             real = draw.uniform(batch) < self.settings.real_cameras
-            R = torch.where(real[:, None, None], self.cameras[0][pick], R)
-            t = torch.where(real[:, None], self.cameras[1][pick] + draw.normal(batch, 3) * 0.1, t)
+            aim = rotation(draw.normal(batch, 3) * _AIM)
+            theirs = self.cameras[1][pick] + draw.normal(batch, 3) * _SPREAD
+            R = torch.where(real[:, None, None], aim @ self.cameras[0][pick], R)
+            t = torch.where(real[:, None], torch.einsum("bij,bj->bi", aim, theirs), t)
         turn = rotation_z(draw.uniform(batch) * 2 * math.pi)
         # The person turns about the own vertical axis: the camera turns the other way round it.
         pivot = place * torch.tensor([1.0, 1.0, 0.0], device=self.device)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mocap.lifting.augmentation import Windows
 from mocap.lifting.network import LiftNet
-from mocap.lifting.training import network_input
+from mocap.lifting.training import network_input, smoothed
 from mocap.lifting.weights import Weights
 
 Array = NDArray[np.float64]
@@ -38,7 +38,8 @@ def monte_carlo(
         if isinstance(module, torch.nn.Dropout):
             module.train()
     known = torch.full((len(windows.rays),), bones)
-    seen = network_input(windows, known, weights.network.window, torch.device("cpu"))
+    windows = smoothed(windows, weights.network.window, torch.device("cpu"))
+    seen = network_input(replace(windows, bones_known=known))
     with torch.random.fork_rng(devices=[]), torch.inference_mode():
         torch.manual_seed(seed)
         drawn = np.stack([net(seen).positions.numpy().astype(np.float64) for _ in range(samples)])

@@ -14,8 +14,12 @@ from mocap.lifting.dataset import Motion
 from mocap.lifting.lift import LiftedPoses, Lifter
 from mocap.lifting.uncertainty import fit_weights
 from mocap.lifting.weights import StdCalibration, StdScales, Weights
+from mocap.skeleton import H36M_17
 
 Array = NDArray[np.floating]
+
+_FAR = 3.0  # standard deviations at which single errors are cut off
+_KEPT = 0.8  # of the correlations found
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,34 @@ def calibrated(weights: Weights, sets: Sequence[Windows], every: int = 4) -> Wei
     return replace(weights, calibration=StdCalibration(*scales))
 
 
+def correlated(weights: Weights, windows: Windows) -> Weights:
+    """The weights with the correlation of the network's errors of different joints, from windows seen in training.
+
+    Their errors are smaller than those of new people, but hang together alike. The limbs' mirror
+    images count as further windows, and the whole is drawn a little towards independence, because
+    rare poses err otherwise.
+    """
+    lifter = Lifter(weights)
+    rays, confidence, lengths, truth = (
+        a.numpy().astype(float) for a in (windows.rays, windows.confidence, windows.bones, windows.positions)
+    )
+    known = windows.bones_known.numpy()
+    net = lifter.predict(rays, confidence, np.where(known[:, None], lengths, np.nan))
+    ratio = np.clip((net.positions - truth @ net.camera_from_virtual)[:, 1:] / net.std[:, 1:, [0, 0, 1]], -_FAR, _FAR)
+    both = np.concatenate([ratio, ratio[:, H36M_17.mirror[1:] - 1] * [-1, 1, 1]]).reshape(2 * len(ratio), -1)
+    some = np.tile(known, 2)
+    correlation = np.stack([np.corrcoef(np.concatenate([z, -z]).T) for z in (both[~some], both[some])])
+    correlation = _KEPT * correlation + (1 - _KEPT) * np.eye(correlation.shape[-1])
+    return replace(weights, correlation=correlation.astype(np.float32))
+
+
 def _errors(lifter: Lifter, windows: Windows, bones: bool, every: int) -> tuple[Array, Array, Array]:
     """Features [N, 16, 2, F], network's std [N, 16, 2] m and errors [N, 16, 3] m in virtual axes, of joints 1-16."""
     rays, confidence, lengths, truth = (
         a[::every].numpy().astype(float) for a in (windows.rays, windows.confidence, windows.bones, windows.positions)
     )
     estimate = lifter.estimate(rays, confidence, lengths if bones else None)
-    off = np.einsum("nik,nji->njk", estimate.camera_from_virtual, estimate.positions - truth)
+    off = estimate.positions - truth @ estimate.camera_from_virtual
     found = estimate.found
     evidence = estimate.evidence
     return evidence.features()[found][:, 1:], evidence.network[found][:, 1:], off[found][:, 1:]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mocap.errors import DataError, WeightsError
 from mocap.lifting.refine import refine
 from mocap.lifting.root import place_root
-from mocap.lifting.smoothing import smooth_window
+from mocap.lifting.smoothing import Smoothed, smooth_window
 from mocap.lifting.uncertainty import Evidence
 from mocap.lifting.weights import SHIPPED, StdCalibration, Weights, read_weights
 from mocap.skeleton import H36M_17
@@ -34,6 +34,7 @@ MIN_JOINTS = 4
 _ARRAYS = "keypoints [N,W,17,2] px, confidence [N,W,17], K [N,3,3] px, optional bone_lengths [N,16] m"
 _PELVIS_STD = 1e-4  # the pelvis is the origin; not zero, so that dividing by it stays harmless
 _BATCH = 4096
+_LEAST_COSINE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,14 @@ class LiftedPoses:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """Poses and what their uncertainty follows from.
+    """Poses and what their uncertainty follows from, in the axes of the virtual camera.
 
     Attributes
     ----------
-    positions, root, root_covariance
-        As in `LiftedPoses`; meaningless where not found.
+    positions : float64 [N, 17, 3]
+        Metres, relative to the pelvis; meaningless where not found.
+    root : float64 [N, 3], root_covariance : float64 [N, 3, 3]
+        The pelvis, and its covariance.
     camera_from_virtual : float64 [N, 3, 3]
         Axes across (first two) and along the view.
     evidence : Evidence
@@ -83,6 +86,27 @@ class Estimate:
     evidence: Evidence
     known: NDArray[np.bool_]
     found: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What the network makes of windows and their mirror images, in the axes of the virtual camera.
+
+    Attributes
+    ----------
+    positions : float64 [N, 17, 3]
+        Mean of both, metres.
+    std : float64 [N, 17, 2]
+        Across and along the view, metres, calibrated.
+    mirror : float64 [N, 17, 2]
+        Half the difference of both.
+    camera_from_virtual : float64 [N, 3, 3]
+    """
+
+    positions: Array
+    std: Array
+    mirror: Array
+    camera_from_virtual: Array
 
 
 class Lifter:
@@ -108,6 +132,7 @@ class Lifter:
         content = weights if isinstance(weights, Weights) else read_weights(weights)
         self.device = device or torch.device("cpu")
         self.calibration: StdCalibration = content.calibration
+        self.coupling: Array = np.linalg.inv(content.correlation.astype(np.float64))
         self.window = content.network.window
         net: LiftNet = LiftNet(content.network)
         try:
@@ -149,55 +174,58 @@ class Lifter:
         variance = estimate.evidence.std(weights)[..., [0, 0, 1]] ** 2
         variance[:, 0] = _PELVIS_STD**2
         turn, lost = estimate.camera_from_virtual, ~estimate.found
-        covariance = np.einsum("nik,njk,nlk->njil", turn, variance, turn)
+        back = turn.transpose(0, 2, 1)
+        covariance = (turn[:, None] * variance[:, :, None]) @ back[:, None]
         joint = np.where(estimate.known, scales[1].joint, scales[0].joint)
         mean = joint[:, None] * np.sqrt(variance.mean(-1))
         mean[:, 0] = _PELVIS_STD
-        results = estimate.positions, covariance, mean, estimate.root, estimate.root_covariance
+        root = (turn @ estimate.root[..., None])[..., 0]
+        results = estimate.positions @ back, covariance, mean, root, turn @ estimate.root_covariance @ back
         for result in results:
             result[lost] = np.nan
         return LiftedPoses(*results)
 
     def estimate(self, rays: Array, confidence: Array, bone_lengths: Array | None) -> Estimate:
         """Poses of one batch of windows (see `lift`) and what is known of their errors."""
+        if bone_lengths is None:
+            bone_lengths = np.full((len(rays), BONES), np.nan)
+        smooth, seen, confidence = self._smooth(rays, confidence)
+        net = self.predict(smooth.rays * seen[..., None], confidence, bone_lengths)
+        p, turn = net.positions, net.camera_from_virtual
+        direction = smooth.middle @ turn[:, :2] + turn[:, None, 2]
+        middle = direction[..., :2] / np.maximum(direction[..., 2:], _LEAST_COSINE)
+        weight = np.where(np.isfinite(smooth.std), confidence.max(1), 0.0)
+        # The virtual picture lies straight before the person: the same angle is fewer units of the focal length.
+        noise = smooth.std * turn[:, 2, 2, None] ** 1.5 / np.sqrt(np.maximum(weight, 0.05))
+        root, root_covariance = place_root(p, middle, weight, net.std[..., 0])
+        good = (seen[:, self.window // 2].sum(-1) >= MIN_JOINTS) & np.isfinite(root).all(-1)
+        fit, shift = np.ones_like(net.std), np.ones_like(net.std)
+        some = slice(None) if good.all() else good
+        refined = refine(
+            p[some], net.std[some], self.coupling, root[some], middle[some], noise[some], bone_lengths[some]
+        )
+        shift[some] = _across_along(np.abs(refined.positions - p[some]))
+        fit[some] = _across_along(np.sqrt(np.diagonal(refined.covariance, axis1=-2, axis2=-1)))
+        p[some], root[some] = refined.positions, refined.root
+        evidence = Evidence(net.std, fit, net.mirror, shift, noise)
+        known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
+        return Estimate(p, root, root_covariance, turn, evidence, known, good)
+
+    def _smooth(self, rays: Array, confidence: Array) -> tuple[Smoothed, NDArray[np.bool_], Array]:
+        """The network's window without noise, what of it was seen, and its confidence."""
         rays, confidence = _fit_window(rays, confidence, self.window)
         seen = np.isfinite(rays).all(-1) & (confidence > 0)
         confidence = np.where(seen, confidence, 0.0)
-        clean = np.where(seen[..., None], rays, 0.0)
-        if bone_lengths is None:
-            bone_lengths = np.full((len(rays), BONES), np.nan)
-        known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
-        bones = np.where(known[:, None], bone_lengths, 0.0)
-        smooth = smooth_window(clean, confidence)
-        p, spread, mirror, turn = self._both_ways(smooth.rays * seen[..., None].astype(float), confidence, bones, known)
-        lost = seen[:, self.window // 2].sum(-1) < MIN_JOINTS
-        positions = np.einsum("nik,njk->nji", turn, p)
-        covariance = np.einsum("nik,njk,nlk->njil", turn, spread[..., [0, 0, 1]] ** 2, turn)
-        middle, ray_std = smooth.middle, smooth.std
-        weight = np.where(np.isfinite(ray_std), confidence.max(1), 0.0)
-        root, root_covariance = place_root(positions, middle, weight, spread[..., 0])
-        lost |= ~np.isfinite(root).all(-1)
-        good = ~lost
-        noise = ray_std / np.sqrt(np.maximum(weight, 0.05))
-        fit, shift = np.ones_like(spread), np.ones_like(spread)
-        refined = refine(positions[good], covariance[good], root[good], middle[good], noise[good], bone_lengths[good])
-        moved = np.einsum("nik,nji->njk", turn[good], refined.positions - positions[good])
-        shift[good] = _across_along(np.abs(moved))
-        own = np.einsum("nak,njab,nbk->njk", turn[good], refined.covariance, turn[good])
-        fit[good] = _across_along(np.sqrt(np.maximum(own, 0)))
-        positions[good], root[good] = refined.positions, refined.root
-        return Estimate(
-            positions, root, root_covariance, turn, Evidence(spread, fit, mirror, shift, noise), known, good
-        )
+        return smooth_window(np.where(seen[..., None], rays, 0.0), confidence), seen, confidence
 
-    def _both_ways(
-        self, rays: Array, confidence: Array, bones: Array, known: NDArray[np.bool_]
-    ) -> tuple[Array, Array, Array, Array]:
-        """Mean of the window and its mirror image, in virtual axes: positions, std, their difference, the axes."""
+    def predict(self, rays: Numbers, confidence: Array, bone_lengths: Array) -> Prediction:
+        """Of smoothed windows [N, W, 17, 2], 0 where not seen; rows of bone lengths with a NaN are not known."""
         import torch
 
         from mocap.lifting.features import window_input
 
+        known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
+        bones = np.where(known[:, None], bone_lengths, 0.0)
         swap, swap_bones = H36M_17.mirror, H36M_17.mirror[1:] - 1
         both = [
             np.concatenate([rays, rays[:, :, swap] * [-1, 1]]),
@@ -216,7 +244,7 @@ class Lifter:
         spread = 0.5 * (std[:n] + std[n:, swap]) * np.array(scales)[known.astype(int)][:, None]
         turn = window.camera_from_virtual[:n].cpu().numpy().astype(float)
         difference = _across_along(0.5 * np.abs(positions[:n] - mirrored))
-        return 0.5 * (positions[:n] + mirrored), spread, difference, turn
+        return Prediction(0.5 * (positions[:n] + mirrored), spread, difference, turn)
 
 
 def _across_along(values: Array) -> Array:

@@ -3,7 +3,8 @@
 The network sees all cues at once but fits none exactly. Gauss-Newton on the sum of three squared
 terms does: distance from the prediction in units of its uncertainty, reprojection error of the
 pose where it stands, and bone lengths, which are themselves unknowns with a prior (people differ,
-left and right do not; known lengths have a narrow one).
+left and right do not; known lengths have a narrow one). Joints of one limb err alike in depth:
+the distance from the prediction is Mahalanobis', with one correlation for all poses.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ _NEAREST = 0.3
 _FREE = np.array([0, 1, 2, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 7, 8, 9])  # bones of both sides share a length
 _BONES = H36M_17.bone_index
 _ROOT, _LENGTHS, _SIZE = 48, 51, 61  # unknowns: joints 1-16, pelvis, logarithms of the free lengths
+_LEAST_STD = 1e-4  # metres
+_SHARE = ((np.arange(10)[:, None] == _FREE) / np.bincount(_FREE)[:, None]).T  # mean of left and right
+_MEAN_LOGS = np.log(np.array(MEAN_BONES) @ _SHARE)
+_LENGTH_INFORMATION = np.stack([np.linalg.inv(_OWN**2 * np.eye(10) + _COMMON**2), np.eye(10) / _KNOWN**2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,60 +46,59 @@ class Refined:
     root: Array
 
 
-def refine(positions: Array, covariance: Array, root: Array, rays: Array, ray_std: Array, lengths: Array) -> Refined:
+def refine(
+    positions: Array, std: Array, coupling: Array, root: Array, rays: Array, ray_std: Array, lengths: Array
+) -> Refined:
     """Fit poses to their rays and bones.
 
     Parameters
     ----------
     positions : [N, 17, 3]
-        Predicted, metres, camera axes, relative to the pelvis; finite.
-    covariance : [N, 17, 3, 3]
-        Of the prediction, m2.
+        Predicted, metres, relative to the pelvis, in axes of which the third is along the view; finite.
+    std : [N, 17, 2]
+        Of the prediction, across and along the view, metres.
+    coupling : [2, 48, 48]
+        Inverse of the correlation of the errors of joints 1-16, without and with known lengths.
     root : [N, 3]
-        Start of the pelvis in camera axes, metres; finite.
+        Start of the pelvis in the same axes, metres; finite.
     rays : [N, 17, 2], ray_std : [N, 17]
         x/z, y/z and their standard deviation; infinite where a joint was not seen.
     lengths : [N, 16]
         Bone lengths, metres; rows with NaN are not known.
-
-    Notes
-    -----
-    The inverse of the normal matrix takes the network's errors of different joints for independent,
-    which they are not; the covariance given is the mean of it and the prediction's own.
     """
-    start, length_information = _length_prior(lengths)
-    x, T, after = positions.copy(), root.copy(), covariance.copy()
+    start, length_information, known = _length_prior(lengths)
+    x, T = positions.copy(), root.copy()
+    after = np.zeros((*positions.shape[:2], 3, 3))
     strength = np.where(np.isfinite(ray_std), 1 / np.maximum(ray_std, _RAY_FLOOR), 0.0)
-    information: Array = np.linalg.inv(covariance[:, 1:] + 1e-8 * np.eye(3)).astype(np.float64)
-    seen = np.where(strength[..., None] > 0, rays, 0.0)
-    _refine(positions, information, start, length_information, seen, strength, _BONES, _FREE, x, T, after)
+    _refine(
+        positions, 1 / np.maximum(std, _LEAST_STD), coupling, known, start, length_information, rays, strength,
+        _BONES, _FREE, x, T, after,
+    )  # fmt: skip
     return Refined(x, after, T)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _refine(
-    positions: Array, information: Array, start: Array, length_information: Array, rays: Array, strength: Array,
-    bones: Indices, free: Indices, x: Array, T: Array, after: Array,
+    positions: Array, precise: Array, coupling: Array, known: Indices, start: Array, length_information: Array,
+    rays: Array, strength: Array, bones: Indices, free: Indices, x: Array, T: Array, after: Array,
 ) -> None:  # fmt: skip
-    """All poses, one after the other: `x`, `T` and `after` start as predicted and end as fitted."""
-    H, g = np.zeros((_SIZE, _SIZE)), np.zeros(_SIZE)
+    """All poses, one after the other: `x` and `T` start as predicted and end as fitted; `after` is filled."""
+    H, g, prior = np.zeros((_SIZE, _SIZE)), np.zeros(_SIZE), np.zeros((_SIZE, _SIZE))
+    off, inverse = np.zeros(_SIZE), np.zeros((_SIZE, _SIZE))
     for n in range(len(x)):
         logs = start[n].copy()
+        _prior(prior, precise[n], coupling[known[n]], length_information[known[n]])
         for step in range(_STEPS + 1):
-            H[:], g[:] = 0, 0
-            for k in range(_SIZE):
-                H[k, k] = 1e-9
-            for j in range(16):
-                at = 3 * j
-                H[at : at + 3, at : at + 3] += information[n, j]
-                g[at : at + 3] += np.dot(information[n, j], x[n, j + 1] - positions[n, j + 1])
-            H[_LENGTHS:, _LENGTHS:] += length_information[n]
-            g[_LENGTHS:] += np.dot(length_information[n], logs - start[n])
+            for k in range(_ROOT):
+                off[k] = x[n, 1 + k // 3, k % 3] - positions[n, 1 + k // 3, k % 3]
+            off[_LENGTHS:] = logs - start[n]
+            H[:] = prior
+            _times(prior, off, g)
             _bones(H, g, x[n], logs, bones, free)
             _rays(H, g, x[n], T[n], rays[n], strength[n])
+            _factor(H)
             if step == _STEPS:
                 break
-            _factor(H)
             _solve(H, g)
             for k in range(_ROOT):
                 x[n, 1 + k // 3, k % 3] -= min(0.3, max(-0.3, g[k]))
@@ -103,14 +107,28 @@ def _refine(
             T[n, 2] = max(T[n, 2], _NEAREST)
             for k in range(10):
                 logs[k] -= min(0.2, max(-0.2, g[_LENGTHS + k]))
-        _factor(H)
-        for k in range(_ROOT):
-            # One column of the inverse, of which the joint's own rows are wanted.
-            g[:] = 0
-            g[k] = 1
-            _solve(H, g)
-            for a in range(3):
-                after[n, 1 + k // 3, a, k % 3] = 0.5 * (after[n, 1 + k // 3, a, k % 3] + g[3 * (k // 3) + a])
+        _inverse_blocks(H, inverse, after[n])
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _prior(prior: Array, precise: Array, coupling: Array, lengths: Array) -> None:
+    """Information of the prediction and of the bones, which do not depend on the pose."""
+    prior[:] = 0
+    for i in range(_ROOT):
+        for j in range(_ROOT):
+            prior[i, j] = coupling[i, j] * precise[1 + i // 3, i % 3 // 2] * precise[1 + j // 3, j % 3 // 2]
+    prior[_LENGTHS:, _LENGTHS:] = lengths
+    for k in range(_SIZE):
+        prior[k, k] += 1e-9
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _times(A: Array, x: Array, out: Array) -> None:
+    for i in range(len(x)):
+        total = 0.0
+        for k in range(len(x)):
+            total += A[i, k] * x[k]
+        out[i] = total
 
 
 @njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
@@ -140,15 +158,33 @@ def _solve(L: Array, b: Array) -> None:
         b[i] = total / L[i, i]
 
 
-def _length_prior(lengths: Array) -> tuple[Array, Array]:
-    """Logarithms [N, 10] of the free lengths, and the information on their deviations [N, 10, 10]."""
-    mean = np.array([MEAN_BONES[int(np.argmax(b == _FREE))] for b in range(10)])
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _inverse_blocks(L: Array, M: Array, after: Array) -> None:
+    """The joints' own blocks [17, 3, 3] of the inverse of L L'; M is room for the transpose of L's inverse."""
+    size = len(L)
+    for c in range(_ROOT):
+        # Row c of M is column c of L's inverse, which is zero before c.
+        M[c, c] = 1 / L[c, c]
+        for i in range(c + 1, size):
+            total = 0.0
+            for k in range(c, i):
+                total -= L[i, k] * M[c, k]
+            M[c, i] = total / L[i, i]
+    for k in range(_ROOT):
+        joint = k // 3
+        for a in range(k % 3 + 1):
+            total = 0.0
+            for i in range(k, size):
+                total += M[k, i] * M[3 * joint + a, i]
+            after[1 + joint, a, k % 3] = after[1 + joint, k % 3, a] = total
+
+
+def _length_prior(lengths: Array) -> tuple[Array, Array, Indices]:
+    """Logarithms [N, 10] of the free lengths, the information [2, 10, 10] on guessed and known ones, and which."""
     known = np.asarray(np.isfinite(lengths).all(-1))
-    share = (np.arange(10)[:, None] == _FREE) / np.bincount(_FREE)[:, None]
-    told = np.log(np.maximum(np.where(known[:, None], lengths, 1.0) @ share.T, 1e-3))
-    guess = _OWN**2 * np.eye(10) + _COMMON**2
-    information = np.where(known[:, None, None], np.eye(10) / _KNOWN**2, np.linalg.inv(guess))
-    return np.where(known[:, None], told, np.log(mean)), information
+    logs = np.log(np.maximum(np.where(known[:, None], lengths, 1.0) @ _SHARE, 1e-3))
+    logs[~known] = _MEAN_LOGS
+    return logs, _LENGTH_INFORMATION, known.astype(np.int64)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

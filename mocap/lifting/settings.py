@@ -54,7 +54,7 @@ class TrainingSettings:
 
     architecture: Architecture = Architecture.TEMPORAL
     """temporal or martinez."""
-    width: int = 512
+    width: int = 320
     """Features per layer."""
     blocks: int = 2
     """Residual blocks behind the temporal part."""
@@ -63,10 +63,10 @@ class TrainingSettings:
     steps: int = 60_000
     """Optimiser steps."""
     batch: int = 512
-    """Windows per step."""
+    """Windows per step: half of them drawn, half their mirror images."""
     learning_rate: float = 1e-3
     """Peak of the cosine schedule (AdamW)."""
-    weight_decay: float = 0.01
+    weight_decay: float = 0.05
     """AdamW's decoupled weight decay."""
     average: float = 0.999
     """Decay per step of the running mean of the weights that is evaluated and kept."""
@@ -74,7 +74,7 @@ class TrainingSettings:
     """Seed of initialisation and of every random draw."""
     validation_subjects: str = "05 07 127"
     """Subjects kept for validation, separated by spaces: dance, walking, running and jumping."""
-    real_cameras: float = 0.6
+    real_cameras: float = 0.75
     """Share of windows seen by real cameras, when camera parameters are given."""
     mix: float = 0.25
     """Share of windows whose upper body, and of those of which each arm, comes from another recording."""
@@ -91,7 +91,7 @@ class TrainingSettings:
         object.__setattr__(self, "architecture", Architecture(self.architecture))
         object.__setattr__(self, "device", DeviceChoice(self.device))
         for field, low, high in (
-            ("steps", 1, 1e9), ("batch", 2, 1e6), ("learning_rate", 1e-8, 1), ("weight_decay", 0, 1),
+            ("steps", 1, 1e9), ("batch", 4, 1e6), ("learning_rate", 1e-8, 1), ("weight_decay", 0, 1),
             ("average", 0, 1), ("real_cameras", 0, 1), ("mix", 0, 1), ("perturb", 0, 1), ("evaluate_every", 1, 1e9),
             ("minutes", 0, 1e6),
         ):  # fmt: skip

@@ -21,7 +21,7 @@ import mocap
 from mocap.devices import DeviceChoice, resolve_device
 from mocap.errors import WeightsError
 from mocap.lifting import evaluation
-from mocap.lifting.augmentation import Windows, WindowSampler
+from mocap.lifting.augmentation import Windows, WindowSampler, both_ways
 from mocap.lifting.dataset import HELD_OUT_CAMERAS, Motion, read_cameras, read_motion
 from mocap.lifting.features import WindowInput, window_input
 from mocap.lifting.network import Lifted, LiftNet
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 _WARM_UP = 0.03  # share of the schedule in which the learning rate rises
 _FINITE_GRADIENT = 1.0
+_REFERENCE = 2000  # windows of the training people, of which the correlation of errors follows
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,19 @@ def _precision(device: torch.device) -> contextlib.AbstractContextManager[object
     return torch.autocast(device.type, torch.bfloat16) if fast else contextlib.nullcontext()
 
 
-def network_input(windows: Windows, bones_known: Tensor, window: int, device: torch.device) -> WindowInput:
+def smoothed(windows: Windows, window: int, device: torch.device) -> Windows:
     """The `window` frames about the middle, smoothed as in use, on the device."""
     skip = (windows.rays.shape[1] - window) // 2
     frames = slice(skip, skip + window)
-    rays, confidence = windows.rays[:, frames], windows.confidence[:, frames]
-    smooth = torch.from_numpy(smooth_window(rays.cpu().numpy(), confidence.cpu().numpy()).rays)
-    rays = smooth.to(device) * (confidence > 0).to(device)[..., None]
-    return window_input(rays, *(g.to(device) for g in (confidence, windows.bones, bones_known)))
+    rays, confidence = windows.rays[:, frames].cpu(), windows.confidence[:, frames].cpu()
+    rays = torch.from_numpy(smooth_window(rays.numpy(), confidence.numpy()).rays) * (confidence > 0)[..., None]
+    rest = (windows.bones, windows.bones_known, windows.positions, windows.root)
+    return Windows(*(a.to(device) for a in (rays, confidence, *rest)))
+
+
+def network_input(windows: Windows) -> WindowInput:
+    """What the network takes, of smoothed windows."""
+    return window_input(windows.rays, windows.confidence, windows.bones, windows.bones_known)
 
 
 def predict(
@@ -163,7 +169,8 @@ def predict(
     for start in range(0, len(windows.rays), 4096):
         part = slice(start, start + 4096)
         some = Windows(*(getattr(windows, f.name)[part] for f in dataclasses.fields(windows)))
-        seen = network_input(some, torch.full((len(some.rays),), bones), net.settings.window, device)
+        some = dataclasses.replace(some, bones_known=torch.full((len(some.rays),), bones))
+        seen = network_input(smoothed(some, net.settings.window, device))
         with torch.inference_mode():
             lifted = net(seen)
         truth = torch.bmm(some.positions.to(device), seen.camera_from_virtual)
@@ -251,6 +258,8 @@ def train(
     real = None if cameras is None else read_cameras(cameras)[1:]
     sampler = WindowSampler(training, real, settings, settings.network.window, used)
     sets = _validation(validation, cameras)
+    drawn = sampler.draw(_REFERENCE, torch.Generator(device=used).manual_seed(settings.seed + 1))
+    reference = smoothed(drawn, sampler.window, torch.device("cpu"))
     checkpoint, journal = output.with_suffix(".checkpoint.pt"), output.with_suffix(".log.jsonl")
     output.parent.mkdir(parents=True, exist_ok=True)
     run = _Run(settings, used)
@@ -266,7 +275,7 @@ def train(
             file.write(json.dumps(dataclasses.asdict(report)) + "\n")
         with atomic_path(checkpoint) as path:
             torch.save(run.state(), path)
-        _write(run, settings, data, cameras, sets, report, output, used)
+        _write(run, settings, data, cameras, sets, reference, report, output, used)
     return report
 
 
@@ -277,8 +286,9 @@ def _some_steps(run: _Run, sampler: WindowSampler, settings: TrainingSettings) -
         began = time.monotonic()
         for group in run.optimiser.param_groups:
             group["lr"] = _learning_rate(settings, _progress(settings, run))
-        windows = sampler.draw(settings.batch, run.generator)
-        seen = network_input(windows, windows.bones_known, sampler.window, device)
+        windows = sampler.draw(settings.batch // 2, run.generator)
+        windows = both_ways(smoothed(windows, sampler.window, device))
+        seen = network_input(windows)
         with _precision(device):
             lifted = run.net(seen)
         loss = loss_of(lifted, windows.positions, seen.camera_from_virtual)
@@ -295,7 +305,7 @@ def _some_steps(run: _Run, sampler: WindowSampler, settings: TrainingSettings) -
 
 def _write(
     run: _Run, settings: TrainingSettings, data: Sequence[Path], cameras: Path | None,
-    sets: Sequence[Windows], report: Report, output: Path, device: torch.device,
+    sets: Sequence[Windows], reference: Windows, report: Report, output: Path, device: torch.device,
 ) -> None:  # fmt: skip
     notes = {
         "data": ", ".join(Path(d).name for d in data),
@@ -306,4 +316,4 @@ def _write(
     }
     arrays = {name: value.float().cpu().numpy() for name, value in run.average.state_dict().items()}
     weights = Weights(settings.network, arrays, network_scales(run.average, sets, device), notes)
-    write_weights(evaluation.calibrated(weights, sets), output)
+    write_weights(evaluation.calibrated(evaluation.correlated(weights, reference), sets), output)

@@ -17,12 +17,13 @@ from mocap.errors import SettingsError, WeightsError
 from mocap.lifting.settings import NetworkSettings
 from mocap.storage.atomic import write_bytes
 
-FORMAT = "mocap-liftnet-2"
+FORMAT = "mocap-liftnet-3"
 SHIPPED = Path(__file__).parent / "weights" / "liftnet.npz"
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SettingsError,
 )  # fmt: skip
-_FEATURES = 5
+_FEATURES, _ERRORS = 5, 48
+_CORRELATION = "correlation"  # its name in the file, beside the network's arrays
 _TRAIN = "mocap train-lifter DATA --output FILE makes one"
 
 
@@ -73,6 +74,8 @@ class Weights:
     arrays : dict of str to float32
         torch's state dict.
     calibration : StdCalibration
+    correlation : float32 [2, 48, 48]
+        Of the errors of joints 1-16 (x, y across and z along the view), without and with known bones.
     notes : dict of str to str
         Data, settings, code version: what the model card says.
     """
@@ -81,6 +84,9 @@ class Weights:
     arrays: Mapping[str, NDArray[np.float32]]
     calibration: StdCalibration
     notes: Mapping[str, str]
+    correlation: NDArray[np.float32] = field(
+        default_factory=lambda: np.tile(np.eye(_ERRORS, dtype=np.float32), (2, 1, 1))
+    )
 
 
 def write_weights(weights: Weights, path: Path) -> None:
@@ -99,7 +105,8 @@ def write_weights(weights: Weights, path: Path) -> None:
     }
     text = json.dumps(description, sort_keys=True).encode()
     content = {"description": np.frombuffer(text, np.uint8)}
-    content |= {name: np.asarray(a, np.float16) for name, a in sorted(weights.arrays.items())}
+    arrays = {**weights.arrays, _CORRELATION: weights.correlation}
+    content |= {name: np.asarray(a, np.float16) for name, a in sorted(arrays.items())}
     buffer = io.BytesIO()
     # numpy's own savez stamps the time of day into the archive.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -132,12 +139,20 @@ def read_weights(path: Path = SHIPPED) -> Weights:
         network = NetworkSettings(**description["network"])
         calibration = StdCalibration(**{k: StdScales(**v) for k, v in description["calibration"].items()})
         notes = {str(k): str(v) for k, v in description["notes"].items()}
+        correlation = _symmetric(arrays.pop(_CORRELATION))
     except _UNREADABLE as error:
         raise WeightsError(
             "the lifting weights cannot be read", expected=f"a {FORMAT} npz file",
             found=f"{type(error).__name__}: {error}", where=str(path), hint=_TRAIN,
         ) from error  # fmt: skip
-    return Weights(network, {n: a.astype(np.float32) for n, a in arrays.items()}, calibration, notes)
+    return Weights(network, {n: a.astype(np.float32) for n, a in arrays.items()}, calibration, notes, correlation)
+
+
+def _symmetric(correlation: NDArray[np.float16]) -> NDArray[np.float32]:
+    if correlation.shape != (2, _ERRORS, _ERRORS):
+        raise ValueError(f"correlation {correlation.shape} instead of {(2, _ERRORS, _ERRORS)}")
+    full = correlation.astype(np.float32)
+    return 0.5 * (full + full.transpose(0, 2, 1))
 
 
 def weights_digest(path: Path = SHIPPED) -> str:

@@ -9,6 +9,8 @@ from mocap.lifting.refine import refine
 from mocap.lifting.smoothing import smooth_window
 from mocap.skeleton import H36M_17
 
+COUPLING = np.tile(np.eye(48), (2, 1, 1))
+
 
 def scene(windows, rng, std=0.05):
     truth, root = windows["positions"], windows["root"]
@@ -16,17 +18,16 @@ def scene(windows, rng, std=0.05):
     rays = points[..., :2] / points[..., 2:]
     predicted = truth + rng.normal(0, std, truth.shape)
     predicted[:, 0] = 0
-    covariance = np.tile(np.eye(3) * std**2, (*truth.shape[:2], 1, 1))
-    return truth, root, rays, predicted, covariance
+    return truth, root, rays, predicted, np.full((*truth.shape[:2], 2), std)
 
 
 def test_rays_and_bones_correct_a_prediction(windows, rng):
-    truth, root, rays, predicted, covariance = scene(windows, rng)
+    truth, root, rays, predicted, spread = scene(windows, rng)
     ray_std = np.full(rays.shape[:2], 1e-3)
     unknown = np.full_like(windows["bone_lengths"], np.nan)
     before = np.linalg.norm(predicted - truth, axis=-1).mean()
-    with_bones = refine(predicted, covariance, root + [0, 0, 0.1], rays, ray_std, windows["bone_lengths"])
-    without = refine(predicted, covariance, root + [0, 0, 0.1], rays, ray_std, unknown)
+    with_bones = refine(predicted, spread, COUPLING, root + [0, 0, 0.1], rays, ray_std, windows["bone_lengths"])
+    without = refine(predicted, spread, COUPLING, root + [0, 0, 0.1], rays, ray_std, unknown)
     error = np.linalg.norm(with_bones.positions - truth, axis=-1).mean()
     assert error < 0.6 * before
     assert error < np.linalg.norm(without.positions - truth, axis=-1).mean() < 0.85 * before
@@ -36,29 +37,64 @@ def test_rays_and_bones_correct_a_prediction(windows, rng):
     )
     assert np.abs(bones / windows["bone_lengths"] - 1).mean() < 0.03
     assert (with_bones.positions[:, 0] == 0).all()
-    assert (np.linalg.eigvalsh(with_bones.covariance) > 0).all()
+    assert (np.linalg.eigvalsh(with_bones.covariance[:, 1:]) > 0).all()
+    assert (with_bones.covariance[:, 0] == 0).all()  # the pelvis is the origin
 
 
 def test_the_truth_stays_where_it_is(windows, rng):
-    truth, root, rays, _, covariance = scene(windows, rng)
+    truth, root, rays, _, spread = scene(windows, rng)
     bones = np.linalg.norm(truth[:, H36M_17.bone_index[:, 1]] - truth[:, H36M_17.bone_index[:, 0]], axis=-1)
     bones = 0.5 * (bones + bones[:, H36M_17.mirror[1:] - 1])
-    fit = refine(truth, covariance, root, rays, np.full(rays.shape[:2], 1e-3), bones)
+    fit = refine(truth, spread, COUPLING, root, rays, np.full(rays.shape[:2], 1e-3), bones)
     assert np.linalg.norm(fit.positions - truth, axis=-1).max() < 0.01
     np.testing.assert_allclose(fit.root, root, atol=0.05)
 
 
 def test_without_rays_only_bones_count(windows, rng):
-    truth, root, rays, predicted, covariance = scene(windows, rng)
+    truth, root, rays, predicted, spread = scene(windows, rng)
     nothing = np.full(rays.shape[:2], np.inf)
-    fit = refine(predicted, covariance, root, rays, nothing, windows["bone_lengths"])
+    fit = refine(predicted, spread, COUPLING, root, rays, nothing, windows["bone_lengths"])
     assert np.linalg.norm(fit.positions - truth, axis=-1).mean() < np.linalg.norm(predicted - truth, axis=-1).mean()
     np.testing.assert_allclose(fit.root, root, atol=1e-6)
 
 
+def test_errors_that_hang_together_are_corrected_together(windows, rng):
+    """Depths of an arm err by the same amount; knowing that halves what the rays and bones leave."""
+    truth, root, rays, _, _ = scene(windows, rng)
+    spread = np.full((*truth.shape[:2], 2), 0.02)
+    spread[:, 14:, 1] = 0.1
+    predicted = truth + rng.normal(0, 0.02, truth.shape)
+    predicted[:, 14:, 2] = truth[:, 14:, 2] + rng.normal(0, 0.1, (len(truth), 1)) + rng.normal(0, 0.02, (len(truth), 3))
+    predicted[:, 0] = 0
+    arm = 3 * np.arange(13, 16) + 2
+    correlation = np.eye(48)
+    correlation[np.ix_(arm, arm)] = 0.1**2 / (0.1**2 + 0.02**2)
+    correlation[arm, arm] = 1
+    together = np.tile(np.linalg.inv(correlation), (2, 1, 1))
+    given = root, rays, np.full(rays.shape[:2], 1e-3), windows["bone_lengths"]
+    alone, coupled = (refine(predicted, spread, c, *given) for c in (COUPLING, together))
+    error = [np.linalg.norm(f.positions - truth, axis=-1)[:, 14:].mean() for f in (alone, coupled)]
+    assert error[1] < 0.75 * error[0]
+    # What is said of the depth's error agrees with the error better, too.
+    z = [np.abs(f.positions - truth)[:, 15, 2] / np.sqrt(f.covariance[:, 15, 2, 2]) for f in (alone, coupled)]
+    assert abs((z[1] < 1).mean() - 0.683) < abs((z[0] < 1).mean() - 0.683)
+
+
+def test_covariance_is_the_inverse_of_the_normal_matrix(windows, rng):
+    """Without rays and with bones that nearly say nothing, what is left is the prediction's own covariance."""
+    _, root, rays, predicted, spread = scene(windows, rng, 0.001)
+    A = rng.normal(size=(48, 60))
+    C = A @ A.T
+    C /= np.sqrt(np.outer(np.diag(C), np.diag(C)))
+    given = root, rays, np.full(rays.shape[:2], np.inf), np.full_like(windows["bone_lengths"], np.nan)
+    fit = refine(predicted, spread, np.tile(np.linalg.inv(C), (2, 1, 1)), *given)
+    own = 0.001**2 * C.reshape(16, 3, 16, 3)[np.arange(16), :, np.arange(16)]
+    np.testing.assert_allclose(fit.covariance[:, 1:], np.broadcast_to(own, fit.covariance[:, 1:].shape), atol=2e-7)
+
+
 def test_empty_batch():
     fit = refine(
-        np.zeros((0, 17, 3)), np.zeros((0, 17, 3, 3)), np.zeros((0, 3)), np.zeros((0, 17, 2)), np.zeros((0, 17)),
+        np.zeros((0, 17, 3)), np.zeros((0, 17, 2)), COUPLING, np.zeros((0, 3)), np.zeros((0, 17, 2)), np.zeros((0, 17)),
         np.zeros((0, 16)),
     )  # fmt: skip
     assert fit.positions.shape == (0, 17, 3)
