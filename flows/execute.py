@@ -86,7 +86,9 @@ def make_unit(
 
 
 def _run_and_store(work: Work, stage: Stage, made_from: Ingredients) -> Reference:
+    from mocap.rows import Pieces
     from mocap.storage.hdf5 import Provenance, write_record
+    from mocap.storage.rows import write_pieces
 
     started = time.perf_counter()
     record = STAGES[stage].step(work)
@@ -101,7 +103,10 @@ def _run_and_store(work: Work, stage: Stage, made_from: Ingredients) -> Referenc
         inputs={**made_from.inputs, **{f"weights {k}": v for k, v in made_from.weights.items()}},
         package_version=mocap.__version__,
     )
-    write_record(path, record, provenance)
+    if isinstance(record, Pieces):
+        write_pieces(path, record, provenance)
+    else:
+        write_record(path, record, provenance)
     reference = Reference(
         key=made_from.key,
         digest=hash_file(path),

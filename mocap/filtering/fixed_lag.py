@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from mocap.errors import DataError
 from mocap.filtering.gaps import Array
-from mocap.filtering.grid import Window, acceleration_square, continuous_parts, cut
+from mocap.filtering.grid import Window, continuous_parts, cut, survey
 from mocap.filtering.settings import FilterMethod, FilterSettings
 from mocap.filtering.smoother_state import Lesson
 from mocap.filtering.stage import bone_index, learn, prepare, smooth_parts, with_samples
 from mocap.persistence import Persistence
+from mocap.rows import MemoryRows
 from mocap.types import Trajectories3D
 
 # The past that an estimate is made from besides the lag, and that is learnt from, seconds.
@@ -151,8 +152,8 @@ class FixedLagSmoother:
         parts = continuous_parts(record.frames, record.fps, self._settings.max_gap_s)
         whole = [Window(k, 0, p.length, 0, p.length) for k, p in enumerate(parts)]
         self._lessons, self._unseen = [], []
-        for person in range(record.source.shape[1]):
-            unseen = acceleration_square(record, parts, person, len(record.frames))
+        squares = survey(MemoryRows(record), parts, len(record.frames)).acceleration2
+        for person, unseen in enumerate(squares):
             known = [prepare(cut(record, parts[w.part], w, person), unseen, self._settings) for w in whole]
             self._unseen.append(unseen)
             self._lessons.append(learn(known, self._bones, self._settings))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mocap.persistence import Persistence
+from mocap.rows import Rows
 from mocap.timeline import segments
 from mocap.types import Source, Trajectories3D
 
@@ -114,11 +115,17 @@ def windows(parts: list[Part], size: int, context_s: float) -> list[list[Window]
     return batches
 
 
-def cut(trajectories: Trajectories3D, part: Part, window: Window, person: int) -> Grid:
-    """One person's samples in a window and its context."""
+def rows_of_window(part: Part, window: Window) -> slice:
+    """Rows of the recording in a window and its context."""
     first, last = np.searchsorted(part.index, (window.low, window.high))
-    rows = slice(part.start + int(first), part.start + int(last))
-    index = part.index[first:last] - window.low
+    return slice(part.start + int(first), part.start + int(last))
+
+
+def cut(trajectories: Trajectories3D, part: Part, window: Window, person: int, offset: int = 0) -> Grid:
+    """One person's samples in a window and its context; `offset` is the recording's row that the record begins with."""
+    whole = rows_of_window(part, window)
+    index = part.index[whole.start - part.start : whole.stop - part.start] - window.low
+    rows = slice(whole.start - offset, whole.stop - offset)
     n, joints = window.high - window.low, trajectories.positions.shape[2]
     positions = np.full((n, joints, 3), np.nan)
     covariance = np.full((n, joints, 3, 3), np.nan)
@@ -128,22 +135,42 @@ def cut(trajectories: Trajectories3D, part: Part, window: Window, person: int) -
     positions[index] = trajectories.positions[rows, person]
     covariance[index] = trajectories.covariance[rows, person]
     source[index] = trajectories.source[rows, person]
-    return Grid(rows, index, part.rate, positions, covariance, source, views, trajectories.persistence)
+    return Grid(whole, index, part.rate, positions, covariance, source, views, trajectories.persistence)
 
 
-def acceleration_square(trajectories: Trajectories3D, parts: list[Part], person: int, chunk: int) -> Array:
-    """Mean square [J] of one person's second difference per axis, m2 per grid step^4; of seen samples only."""
-    joints = trajectories.positions.shape[2]
-    total, count = np.zeros(joints), np.zeros(joints)
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a first look over a recording says.
+
+    Attributes
+    ----------
+    acceleration2 : float64 [P, J]
+        Mean square of second differences per axis, m2 per grid step^4; of seen samples only.
+    there : bool [T, P]
+        Whether the person has any joint.
+    """
+
+    acceleration2: Array
+    there: NDArray[np.bool_]
+
+
+def survey(source: Rows[Trajectories3D], parts: list[Part], chunk: int) -> Survey:
+    """Look over a recording, `chunk` rows at a time."""
+    P, J = source.head.source.shape[1:]
+    there = np.zeros((len(source.frames), P), bool)
+    total, count = np.zeros((P, J)), np.zeros((P, J))
     for part in parts:
         for first in range(0, len(part.index), chunk):
             index = part.index[first : first + chunk + 2]
-            x = trajectories.positions[part.start + first : part.start + first + len(index), person].astype(float)
-            if len(x) < 3:
+            low = part.start + first
+            seen = source.read(slice(low, low + len(index)))
+            there[low : low + len(index)] = (seen.source != Source.MISSING).any(-1)
+            if len(index) < 3:
                 continue
+            x = seen.positions.astype(float)
             even = (np.diff(index)[1:] == 1) & (np.diff(index)[:-1] == 1)
             second = (x[2:] - 2 * x[1:-1] + x[:-2])[even]
-            seen = np.isfinite(second).all(-1)
-            total += np.where(seen[..., None], np.nan_to_num(second) ** 2, 0).sum((0, 2))
-            count += 3 * seen.sum(0)
-    return total / np.maximum(count, 1)
+            known = np.isfinite(second).all(-1)
+            total += np.where(known[..., None], np.nan_to_num(second) ** 2, 0).sum((0, 3))
+            count += 3 * known.sum(0)
+    return Survey(total / np.maximum(count, 1), there)

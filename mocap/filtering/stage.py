@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from mocap.errors import DataError
 from mocap.filtering.butterworth import low_pass
 from mocap.filtering.gaps import Array, Mask, fill, fillable, neighbours
-from mocap.filtering.grid import Grid, Part, Window, acceleration_square, continuous_parts, cut, windows
+from mocap.filtering.grid import Grid, Part, Window, continuous_parts, cut, rows_of_window, survey, windows
 from mocap.filtering.outliers import hampel_outliers
 from mocap.filtering.settings import FilterMethod, FilterSettings
+from mocap.rows import MemoryRows, Pieces, Rows, join, spans
 from mocap.skeleton import identify
 from mocap.types import Source, Trajectories3D
 
@@ -27,6 +29,8 @@ _log = logging.getLogger(__name__)
 _CONTEXT_S = 5.0
 # What is learnt about a long take is learnt from this many joint samples, in blocks of so many frames.
 _LEARNING_SAMPLES, _LEARNING_BLOCK = 300_000, 512
+# Rows that are only looked through are read so many at a time.
+_READ_ROWS = 4096
 # Standard deviation per axis of a sample that came without a covariance, metres.
 _UNKNOWN_STD = 0.05
 # The error of a lifted joint lasts, as its estimate leans on the frames and joints around it: this
@@ -65,19 +69,86 @@ def filter_trajectories(trajectories: Trajectories3D, settings: FilterSettings) 
     """
     if settings.smoother is FilterMethod.NONE or not trajectories.positions.size:
         return trajectories
+    return join(filter_rows(MemoryRows(trajectories), settings))
+
+
+def filter_rows(source: Rows[Trajectories3D], settings: FilterSettings) -> Pieces[Trajectories3D]:
+    """As `filter_trajectories`, of a recording that is read and made piece by piece: memory does not grow with it.
+
+    But for `fixed_lag`, which takes the whole recording.
+    """
+    T, (P, J) = len(source.frames), source.head.source.shape[1:]
+    if settings.smoother is FilterMethod.NONE or not T * P * J:
+        return Pieces(T, (source.read(rows) for rows in spans(T, _READ_ROWS)) if T else iter([source.head]))
     if settings.smoother is FilterMethod.FIXED_LAG:
         from mocap.filtering.fixed_lag import filter_live
 
-        return filter_live(trajectories, settings)
-    shape = trajectories.source.shape
-    out = _Output(
-        np.full((*shape, 3), np.nan, np.float32), np.full((*shape, 3, 3), np.nan, np.float32), np.zeros(shape, np.uint8)
-    )
-    parts = continuous_parts(trajectories.frames, trajectories.fps, settings.max_gap_s)
-    outliers = sum(_filter_person(trajectories, parts, person, settings, out) for person in range(shape[1]))
-    _log.info("filtered: %d outliers removed, %d samples interpolated", outliers,
-              int((out.source == Source.INTERPOLATED).sum()))  # fmt: skip
-    return with_samples(trajectories, out.positions, out.covariance, out.source)
+        return Pieces(T, iter([filter_live(source.read(slice(0, T)), settings)]))
+    return Pieces(T, _filtered(source, settings))
+
+
+def _filtered(source: Rows[Trajectories3D], settings: FilterSettings) -> Iterator[Trajectories3D]:
+    """Batch of windows by batch, all persons of each."""
+    joint_names = source.head.joint_names
+    parts = continuous_parts(source.frames, source.head.fps, settings.max_gap_s)
+    context = max(_CONTEXT_S, 10 / settings.butterworth_cutoff_hz, 2 * settings.max_gap_s)
+    batches = windows(parts, min(settings.chunk_frames, _most_frames(len(joint_names))), context)
+    known = survey(source, parts, _READ_ROWS)
+    persons = [_Person(k, known.acceleration2[k]) for k in range(len(source.head.person_ids))]
+    bones = bone_index(joint_names)
+    if settings.smoother is FilterMethod.MAP and len(batches) > 1:
+        for person in persons:
+            sample = _sample(parts, known.there[:, person.place], len(joint_names))
+            prepared = [person.prepared(parts, w, _read(source, parts, w), settings) for w in sample]
+            person.lesson = learn(prepared, bones, settings)
+    outliers = interpolated = 0
+    for batch in batches:
+        read = [_read(source, parts, w) for w in batch]
+        first, last = (_own_rows(parts, w) for w in (batch[0], batch[-1]))
+        piece = source.read(slice(first.start, last.stop))
+        out = _Output.of(piece.source.shape, first.start)
+        for person in persons:
+            prepared = [person.prepared(parts, w, r, settings) for w, r in zip(batch, read, strict=True)]
+            outliers += _filter_person(person, prepared, batch, bones, settings, out)
+        interpolated += int((out.source == Source.INTERPOLATED).sum())
+        yield with_samples(piece, out.positions, out.covariance, out.source)
+    _log.info("filtered: %d outliers removed, %d samples interpolated", outliers, interpolated)
+
+
+def _most_frames(joints: int) -> int:
+    """Frames that hold as many joint samples as are worked on at a time."""
+    return max(_LEARNING_BLOCK, _LEARNING_SAMPLES // joints)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """The rows of a window and its context; `offset` is the first one's place in the recording."""
+
+    record: Trajectories3D
+    offset: int
+
+
+def _read(source: Rows[Trajectories3D], parts: list[Part], window: Window) -> _Read:
+    rows = rows_of_window(parts[window.part], window)
+    return _Read(source.read(rows), rows.start)
+
+
+def _own_rows(parts: list[Part], window: Window) -> slice:
+    """Rows of the recording in a window without its context."""
+    return rows_of_window(parts[window.part], replace(window, low=window.start, high=window.stop))
+
+
+@dataclass(eq=False)
+class _Person:
+    """A person's place in the arrays, and what was learnt: mean square second difference [J] and more."""
+
+    place: int
+    unseen: Array
+    lesson: Lesson | None = None
+
+    def prepared(self, parts: list[Part], window: Window, read: _Read, settings: FilterSettings) -> Prepared:
+        """The person's samples in a window."""
+        return prepare(cut(read.record, parts[window.part], window, self.place, read.offset), self.unseen, settings)
 
 
 def with_samples(
@@ -100,57 +171,46 @@ def with_samples(
 
 @dataclass(frozen=True, eq=False)
 class _Output:
-    """Arrays [T, P, J, ...] that windows write their rows to."""
+    """Arrays [T, P, J, ...] that windows write their rows to; `offset` is the first row's place in the recording."""
 
     positions: NDArray[np.float32]
     covariance: NDArray[np.float32]
     source: NDArray[np.uint8]
+    offset: int
+
+    @staticmethod
+    def of(shape: tuple[int, ...], offset: int) -> _Output:
+        """Nothing there yet."""
+        return _Output(
+            np.full((*shape, 3), np.nan, np.float32), np.full((*shape, 3, 3), np.nan, np.float32),
+            np.zeros(shape, np.uint8), offset,
+        )  # fmt: skip
 
 
 def _filter_person(
-    trajectories: Trajectories3D, parts: list[Part], person: int, settings: FilterSettings, out: _Output
-) -> int:
-    """Filter one person window by window into `out`; returns the number of outliers removed."""
-    unseen = acceleration_square(trajectories, parts, person, settings.chunk_frames)
-    context = max(_CONTEXT_S, 10 / settings.butterworth_cutoff_hz, 2 * settings.max_gap_s)
-    batches = windows(parts, settings.chunk_frames, context)
-    bones = bone_index(trajectories.joint_names)
-
-    def prepared(batch: list[Window]) -> list[Prepared]:
-        every = (prepare(cut(trajectories, parts[w.part], w, person), unseen, settings) for w in batch)
-        return list(every)
-
-    lesson = None
-    if settings.smoother is FilterMethod.MAP and len(batches) > 1:
-        lesson = learn(prepared(_sample(trajectories, parts, person)), bones, settings)
+    person: _Person, known: list[Prepared], batch: list[Window], bones: NDArray[np.int64], settings: FilterSettings,
+    out: _Output,
+) -> int:  # fmt: skip
+    """Filter one person's windows of a batch into `out`; returns the number of outliers removed."""
     removed = 0
-    for batch in batches:
-        known = prepared(batch)
-        smoothed = smooth_parts(known, bones, settings, lesson)
-        for window, part, (x, cov) in zip(batch, known, smoothed, strict=True):
-            own = (part.grid.index >= window.start - window.low) & (part.grid.index < window.stop - window.low)
-            rows = np.arange(part.grid.rows.start, part.grid.rows.stop)[own]
-            index = part.grid.index[own]
-            out.positions[rows, person], out.covariance[rows, person] = x[index], cov[index]
-            out.source[rows, person] = part.source[index]
-            removed += int(part.removed[window.start - window.low : window.stop - window.low].sum())
+    smoothed = smooth_parts(known, bones, settings, person.lesson)
+    for window, part, (x, cov) in zip(batch, known, smoothed, strict=True):
+        own = (part.grid.index >= window.start - window.low) & (part.grid.index < window.stop - window.low)
+        rows = np.arange(part.grid.rows.start, part.grid.rows.stop)[own] - out.offset
+        index = part.grid.index[own]
+        out.positions[rows, person.place], out.covariance[rows, person.place] = x[index], cov[index]
+        out.source[rows, person.place] = part.source[index]
+        removed += int(part.removed[window.start - window.low : window.stop - window.low].sum())
     return removed
 
 
-def _sample(trajectories: Trajectories3D, parts: list[Part], person: int) -> list[Window]:
-    """Windows, spread evenly over the person's presence, to learn from: all there is where it is not too much."""
-    budget = max(_LEARNING_BLOCK, _LEARNING_SAMPLES // trajectories.positions.shape[2])
+def _sample(parts: list[Part], there: NDArray[np.bool_], joints: int) -> list[Window]:
+    """Windows, spread evenly over the person's presence [T], to learn from: all there is where it is not too much."""
+    budget = _most_frames(joints)
     blocks = [w for batch in windows(parts, _LEARNING_BLOCK, 0.0) for w in batch]
     if sum(w.stop - w.start for w in blocks) <= budget:
         return [Window(k, 0, part.length, 0, part.length) for k, part in enumerate(parts)]
-    there = (trajectories.source[:, person] != Source.MISSING).any(-1)
-
-    def is_there(w: Window) -> bool:
-        part = parts[w.part]
-        first, last = np.searchsorted(part.index, (w.low, w.high))
-        return bool(there[part.start + first : part.start + last].any())
-
-    blocks = [w for w in blocks if is_there(w)]
+    blocks = [w for w in blocks if there[rows_of_window(parts[w.part], w)].any()]
     every = max(1.0, len(blocks) * _LEARNING_BLOCK / budget)
     return [blocks[int(k)] for k in np.arange(every / 2, len(blocks), every)] if every > 1 else blocks
 

@@ -27,16 +27,18 @@ FILTERS: dict[str, Any] = {"compression": "gzip", "compression_opts": 1, "shuffl
 """What readers are told; the level is only a note."""
 
 
-def write_chunks(dataset: h5py.Dataset, value: NDArray[Any], axis: int) -> None:
-    """Fill a chunked dataset that was created with `FILTERS`.
+def write_chunks(dataset: h5py.Dataset, value: NDArray[Any], axis: int, first: int = 0) -> None:
+    """Fill a chunked dataset, or consecutive chunks of it, that was created with `FILTERS`.
 
     Parameters
     ----------
     dataset : h5py.Dataset
-        Of the value's shape and type, in chunks that part it along one axis.
+        Of the value's type and, but for the length along the axis, shape, in chunks that part it along one axis.
     value : array
     axis : int
         The axis along which it is parted.
+    first : int
+        Place along the axis that the value begins at: that of a chunk.
     """
     shape = dataset.chunks
     starts = range(0, value.shape[axis], shape[axis])
@@ -52,7 +54,7 @@ def write_chunks(dataset: h5py.Dataset, value: NDArray[Any], axis: int) -> None:
     with ThreadPoolExecutor(min(len(starts), os.cpu_count() or 1, _MAX_THREADS)) as pool:
         for start, packed in zip(starts, pool.map(compress, starts), strict=True):
             offset = [0] * value.ndim
-            offset[axis] = start
+            offset[axis] = first + start
             dataset.id.write_direct_chunk(tuple(offset), packed)
 
 

@@ -8,7 +8,9 @@ No timestamps are stored.
 from __future__ import annotations
 
 import json
+import math
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,34 +86,43 @@ def encode_record(record: Record, provenance: Provenance | None = None) -> bytes
 
 
 def _write(file: h5py.File, record: Record, provenance: Provenance | None) -> None:
+    write_attributes(file, record, provenance)
+    for name, spec in array_specs(type(record)).items():
+        value = getattr(record, name)
+        dataset = create_dataset(file, name, spec, value.shape, value.dtype)
+        if dataset.chunks is None:
+            dataset[...] = value
+        else:
+            write_chunks(dataset, value, spec.dims.index("T") if "T" in spec.dims else 0)
+
+
+def write_attributes(file: h5py.File, record: Record, provenance: Provenance | None) -> None:
+    """What a file says about its record besides the arrays."""
     file.attrs["schema"] = type(record).__name__
     file.attrs["schema_version"] = SCHEMA_VERSION
     file.attrs["provenance"] = json.dumps(asdict(provenance) if provenance else {}, sort_keys=True)
-    specs = array_specs(type(record))
-    for name, spec in specs.items():
-        value = getattr(record, name)
-        if value.nbytes < _UNCHUNKED_BYTES:
-            dataset = file.create_dataset(name, data=value, track_times=False)
-        else:
-            axis, chunk = _layout(value, spec)
-            dataset = file.create_dataset(name, value.shape, value.dtype, chunks=chunk, track_times=False, **FILTERS)
-            write_chunks(dataset, value, axis)
-        dataset.attrs["dims"] = " ".join(spec.dims)
-        dataset.attrs["units"] = spec.units
-        dataset.attrs["frame"] = spec.frame
     for f in fields(record):  # type: ignore[arg-type]
-        if f.name not in specs:
+        if f.name not in array_specs(type(record)):
             file.attrs[f.name] = json.dumps(getattr(record, f.name))
 
 
-def _layout(value: np.ndarray[Any, Any], spec: ArraySpec) -> tuple[int, tuple[int, ...]]:
-    """Chunks of about a megabyte along time, so that a span of frames is read alone."""
-    chunk = list(value.shape)
-    axis = spec.dims.index("T") if "T" in spec.dims else 0
-    if "T" in spec.dims:
-        per_frame = max(1, value.nbytes // value.shape[axis])
-        chunk[axis] = int(min(value.shape[axis], max(1, _CHUNK_BYTES // per_frame)))
-    return axis, tuple(chunk)
+def create_dataset(
+    file: h5py.File, name: str, spec: ArraySpec, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> h5py.Dataset:
+    """An empty dataset; one of some size in chunks of about a megabyte along time, so that a span is read alone."""
+    size = math.prod(shape) * dtype.itemsize
+    if size < _UNCHUNKED_BYTES:
+        dataset = file.create_dataset(name, shape, dtype, track_times=False)
+    else:
+        chunk = list(shape)
+        if "T" in spec.dims:
+            axis = spec.dims.index("T")
+            chunk[axis] = int(min(shape[axis], max(1, _CHUNK_BYTES // max(1, size // shape[axis]))))
+        dataset = file.create_dataset(name, shape, dtype, chunks=tuple(chunk), track_times=False, **FILTERS)
+    dataset.attrs["dims"] = " ".join(spec.dims)
+    dataset.attrs["units"] = spec.units
+    dataset.attrs["frame"] = spec.frame
+    return dataset
 
 
 def read_record(path: Path, kind: type[R]) -> R:
@@ -135,10 +146,15 @@ def read_frames(path: Path, kind: type[R], start: int, stop: int) -> R:
     StorageError
         As `read_record`.
     """
-    return _read(path, kind, (start, stop))
+    return _read(path, kind, lambda frames: slice(*np.searchsorted(frames[()], (start, stop)).tolist()))
 
 
-def _read(path: Path, kind: type[R], span: tuple[int, int] | None) -> R:
+def read_rows(path: Path, kind: type[R], rows: slice) -> R:
+    """Read rows of a record with `frames` by their places in it; else as `read_frames`."""
+    return _read(path, kind, lambda _: rows)
+
+
+def _read(path: Path, kind: type[R], span: Callable[[h5py.Dataset], slice] | None) -> R:
     with _open(path) as file:
         schema, version = str(file.attrs.get("schema", "?")), int(file.attrs.get("schema_version", 0))
         if schema != kind.__name__ or version != SCHEMA_VERSION:
@@ -154,7 +170,7 @@ def _read(path: Path, kind: type[R], span: tuple[int, int] | None) -> R:
         if lacking:
             raise _outdated(path, file, kind.__name__, lacking)
         try:
-            rows = slice(None) if span is None else slice(*np.searchsorted(file["frames"][()], span).tolist())
+            rows = slice(None) if span is None else span(file["frames"])
             values: dict[str, Any] = {
                 name: read_chunks(file[name], *((spec.dims.index("T"), rows) if "T" in spec.dims else (0, slice(None))))
                 for name, spec in specs.items()
@@ -164,7 +180,8 @@ def _read(path: Path, kind: type[R], span: tuple[int, int] | None) -> R:
                     values[f.name] = json.loads(str(file.attrs[f.name]))
             return kind(**values)
         except (KeyError, OSError, RuntimeError, ValueError, DataError) as error:
-            raise _damaged(path, str(error)) from error
+            why = error.problem if isinstance(error, DataError) else str(error)  # what to do is said here
+            raise _damaged(path, why) from error
 
 
 def read_provenance(path: Path) -> Provenance:

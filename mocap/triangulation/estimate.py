@@ -15,6 +15,7 @@ from calibration.projection import Lenses
 from mocap.errors import DataError
 from mocap.lens_kernels import normalise
 from mocap.persistence import Persistence
+from mocap.rows import MemoryRows, Pieces, Rows, join, pick, spans
 from mocap.triangulation import kernels
 from mocap.triangulation.consistency import pair_spread
 from mocap.triangulation.finish import finish_points, worst_deviation
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 Array = NDArray[np.float64]
 
+# Observations worked on at a time; bounds memory.
+_CHUNK_OBSERVATIONS = 2_000_000
 # Frames that follow each other, in which errors are watched: seconds.
 _BLOCK_S = 1.5
 
@@ -104,39 +107,53 @@ def triangulate(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     (`NoiseModel`), subset hypotheses where a view is doubtful, Gauss-Newton on the reprojection
     error, covariance (J^T W J)^-1 plus the spread of rival hypotheses.
     """
+    return join(triangulate_rows(MemoryRows(matches), rig, settings))
+
+
+def triangulate_rows(
+    matches: Rows[Matches], rig: CameraRig, settings: TriangulationSettings | None = None
+) -> Pieces[Trajectories3D]:
+    """As `triangulate`, of a recording that is read and made piece by piece: memory does not grow with it.
+
+    What is learnt is learnt from a sample of bounded size, spread evenly over the recording, before the first
+    piece is made; so the result does not depend on the pieces.
+    """
     settings = settings or TriangulationSettings()
-    rig = rig.select(matches.cameras)
+    rig = rig.select(matches.head.cameras)
     if not 2 <= len(rig) <= 64:
         raise DataError(
             "the number of cameras is not usable", expected="2 to 64 cameras", found=str(len(rig)),
             where="triangulate", hint="add cameras to the session",
         )  # fmt: skip
+    return Pieces(len(matches.frames), _triangulated(matches, rig, settings))
+
+
+def _triangulated(matches: Rows[Matches], rig: CameraRig, settings: TriangulationSettings) -> Iterator[Trajectories3D]:
     noise = learn_noise(matches, rig, settings)
     lasting = learn_persistence(matches, rig, noise, settings)
-    V, T, P, J = matches.confidence.shape
-    positions, covariance = np.full((T, P, J, 3), np.nan, "f4"), np.full((T, P, J, 3, 3), np.nan, "f4")
-    error, consistency = np.full((T, P, J), np.nan, "f4"), np.full((T, P, J), np.nan, "f4")
-    views, source = np.zeros((T, P, J), "u8"), np.zeros((T, P, J), "u1")
+    V, _, P, J = matches.head.confidence.shape
+    # Of large rigs and crowds fewer frames at a time.
+    size = max(1, min(settings.chunk_frames, _CHUNK_OBSERVATIONS // max(1, V * P * J)))
     reasons = np.zeros(len(Reason), np.int64)
-    for rows in _chunks(T, settings.chunk_frames):
-        points = triangulate_points(_gather(matches, rows), rig, noise, settings)
-        shape = (rows.stop - rows.start, P, J)
-        positions[rows] = points.positions.reshape(*shape, 3)
-        covariance[rows] = points.covariance.reshape(*shape, 3, 3)
-        error[rows], consistency[rows] = points.reprojection_error.reshape(shape), points.consistency.reshape(shape)
+    for rows in spans(len(matches.frames), size) if len(matches.frames) else [slice(0, 0)]:
+        part = matches.read(rows)
+        points = triangulate_points(_observations(part), rig, noise, settings)
+        shape = (len(part.frames), P, J)
         found = points.reason == Reason.FOUND
         bits = (points.inlier > 0.5) @ (np.uint64(1) << np.arange(V, dtype=np.uint64))
-        views[rows] = np.where(found, bits, 0).reshape(shape)
-        source[rows] = np.where(found, Source.TRIANGULATED, Source.MISSING).reshape(shape)
         reasons += np.bincount(points.reason, minlength=len(Reason))
+        yield Trajectories3D(
+            positions=points.positions.astype("f4").reshape(*shape, 3),
+            covariance=points.covariance.astype("f4").reshape(*shape, 3, 3),
+            source=np.where(found, Source.TRIANGULATED, Source.MISSING).reshape(shape),
+            reprojection_error=points.reprojection_error.astype("f4").reshape(shape),
+            consistency=points.consistency.astype("f4").reshape(shape),
+            views_used=np.where(found, bits, 0).reshape(shape), person_ids=part.person_ids, frames=part.frames,
+            joint_names=part.joint_names, fps=part.fps, lasting_share=lasting.share, lasting_s=lasting.seconds,
+            constant_share=lasting.constant,
+        )  # fmt: skip
     said = ", ".join(f"{n} {r.name.lower().replace('_', ' ')}" for r, n in zip(Reason, reasons, strict=True) if n)
     log.info("triangulated joints: %s", said or "none")
-    return Trajectories3D(
-        positions=positions, covariance=covariance, source=source, reprojection_error=error, consistency=consistency,
-        views_used=views, person_ids=matches.person_ids, frames=matches.frames, joint_names=matches.joint_names,
-        fps=matches.fps, lasting_share=lasting.share, lasting_s=lasting.seconds,
-        constant_share=lasting.constant,
-    )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,27 +165,21 @@ class Observations:
     uncertainty: Array
 
 
-def _chunks(length: int, size: int) -> Iterator[slice]:
-    for start in range(0, length, size):
-        yield slice(start, min(start + size, length))
-
-
-def _gather(matches: Matches, rows: slice | NDArray[np.int64]) -> Observations:
+def _observations(matches: Matches) -> Observations:
     V = len(matches.cameras)
-    uncertainty = matches.uncertainty[:, rows].reshape(V, -1).astype(float)
     return Observations(
-        matches.keypoints[:, rows].reshape(V, -1, 2).astype(float),
-        matches.confidence[:, rows].reshape(V, -1).astype(float),
-        uncertainty,
+        matches.keypoints.reshape(V, -1, 2).astype(float),
+        matches.confidence.reshape(V, -1).astype(float),
+        matches.uncertainty.reshape(V, -1).astype(float),
     )
 
 
-def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSettings) -> NoiseModel:
+def learn_noise(matches: Matches | Rows[Matches], rig: CameraRig, settings: TriangulationSettings) -> NoiseModel:
     """The take's own noise model, from evenly spread frames.
 
     Parameters
     ----------
-    matches : Matches
+    matches : Matches, or its rows
     rig : CameraRig
         In the order of `matches.cameras`.
     settings : TriangulationSettings
@@ -178,9 +189,10 @@ def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSetting
     Expectation-maximisation; joints that fewer than three views saw say nothing about inliers and
     are left out, unless there are no others.
     """
-    V, T, P, J = matches.confidence.shape
+    source = MemoryRows(matches) if isinstance(matches, Matches) else matches
+    (V, _, P, J), T = source.head.confidence.shape, len(source.frames)
     every = max(1, int(np.ceil(T * P * J / settings.learning_points)))
-    batch = _gather(matches, np.arange(0, T, every))
+    batch = _observations(pick(source, np.arange(0, T, every)))
     enough = (batch.confidence > 0).sum(0) >= min(3, V)
     batch = Observations(batch.pixels[:, enough], batch.confidence[:, enough], batch.uncertainty[:, enough])
     diagonal = float(np.median([np.hypot(*c.size) for c in rig.cameras]))
@@ -202,24 +214,26 @@ def learn_noise(matches: Matches, rig: CameraRig, settings: TriangulationSetting
 
 
 def learn_persistence(
-    matches: Matches, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
+    matches: Matches | Rows[Matches], rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
 ) -> Persistence:
     """How errors hang together in time (`mocap.triangulation.persistence`), from blocks of frames of the take."""
-    V, T, P, J = matches.confidence.shape
+    source = MemoryRows(matches) if isinstance(matches, Matches) else matches
+    head, T = source.head, len(source.frames)
+    V, _, P, J = head.confidence.shape
     if not T * P * J:
         return Persistence()
-    length = max(16, int(_BLOCK_S * matches.fps))
+    length = max(16, int(_BLOCK_S * head.fps))
     blocks = max(1, settings.learning_points // max(1, length * P * J))
     starts = np.unique(np.linspace(0, max(0, T - length), blocks).astype(np.int64))
     rows = np.minimum(starts[:, None] + np.arange(length), T - 1)
     # Blocks of a short take meet: no row twice.
     rows, first = np.unique(rows, return_index=True)
-    batch = _gather(matches, rows)
+    batch = _observations(pick(source, rows))
     fit = _fit(batch, view := _normalised(batch, rig), rig, noise, settings)
     used = (fit.gamma > 0.5) & (fit.reason == Reason.FOUND)[:, None]
     used[used.sum(1) < min(3, V)] = False
     found = agreement(rig.R, rig.t, view.u, view.A, fit.sigma, used, fit.X)
-    lasting = persistence(found, first // length, matches.frames[rows], matches.fps)
+    lasting = persistence(found, first // length, source.frames[rows], head.fps)
     log.debug("errors: %s", lasting)
     return lasting
 

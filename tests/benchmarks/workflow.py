@@ -27,6 +27,7 @@ from flows.session import Session
 from flows.stages import STAGES, Work, unit_names
 from mocap.arrays import Record
 from mocap.devices import DeviceChoice
+from mocap.rows import MemoryRows, Pieces, Rows, join
 
 R = TypeVar("R", bound=Record)
 SINGLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "single"
@@ -42,6 +43,10 @@ class InMemory(Work):
         """What the upstream stage returned."""
         return self.records[stage]
 
+    def rows(self, stage: Stage, kind: type[R]) -> Rows[R]:
+        """The same, a span of frames at a time."""
+        return MemoryRows(self.records[stage][0])
+
 
 def direct(root: Path) -> None:
     """The stages as calls, one after the other, everything in memory."""
@@ -51,7 +56,8 @@ def direct(root: Path) -> None:
     for stage in Stage:
         for unit in unit_names(session, stage):
             work = InMemory(session, cache, unit, {}, DeviceChoice.AUTO, lambda _done, _total: None, records)
-            records.setdefault(stage, []).append(STAGES[stage].step(work))
+            made = STAGES[stage].step(work)
+            records.setdefault(stage, []).append(join(made) if isinstance(made, Pieces) else made)
 
 
 def timed(*arguments: object) -> float:
