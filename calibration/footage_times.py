@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +70,7 @@ def _shifted(
 
 def _read_offsets(path: Path, clips: Sequence[Clip]) -> dict[str, float]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("offsets_s")
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig")).get("offsets_s")
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CalibrationError("the time offsets are not valid TOML", found=str(error), where=str(path)) from error
     names = {c.camera for c in clips}
@@ -82,15 +82,31 @@ def _read_offsets(path: Path, clips: Sequence[Clip]) -> dict[str, float]:
     return {k: float(v) for k, v in table.items()}
 
 
+def _named(written: Iterable[str], cameras: Sequence[str], path: Path) -> dict[str, str]:
+    """The camera that each cam_id of a table stands for: the one of that name, or else of that last number."""
+    found = {}
+    for name in written:
+        number = int(name) if name.isdecimal() else None
+        own = [c for c in cameras if c == name] or [c for c in cameras if last_number(c) == number is not None]
+        if len(own) > 1:
+            raise CalibrationError(
+                f"the time stamps of cam_id {name} could be of several cameras", found=", ".join(own),
+                expected="one camera with this number", where=str(path), hint="write the cameras' names as cam_id",
+            )  # fmt: skip
+        if own:
+            found[name] = own[0]
+    return found
+
+
 def _read_timestamps(
     path: Path, clips: Sequence[Clip]
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.int64]]]:
     """Caliscope's table: sync_index, cam_id, frame_index, frame_time (s), one row per frame."""
     table = read_stamps(path, instants=True)
+    named = _named(dict.fromkeys(s.camera for s in table), [c.camera for c in clips], path)
     times, instants = {}, {}
     for clip in clips:
-        number = last_number(clip.camera)
-        mine = [s for s in table if s.camera == clip.camera or (s.camera.isdecimal() and int(s.camera) == number)]
+        mine = [s for s in table if named.get(s.camera) == clip.camera]
         if not mine:
             raise CalibrationError(
                 f"no time stamps of camera {clip.camera}", where=str(path), expected=f"rows with cam_id {clip.camera}",

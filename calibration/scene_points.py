@@ -52,7 +52,7 @@ def scene_frame(rig: CameraRig, path: Path) -> WorldFrame:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CalibrationError("the scene points cannot be read", found=str(error), where=str(path)) from error
 

@@ -154,7 +154,7 @@ def read_board(path: Path) -> BoardDefinition:
         Not TOML, a missing, unknown or ill-typed key, or a target that cannot be; names file and key.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise CalibrationError(
             "the board definition cannot be read", found=str(error), where=str(path),

@@ -140,7 +140,7 @@ def _is_rig(path: Path) -> bool:
     import tomllib
 
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
         return False
     return not tables or any(isinstance(t, dict) and "matrix" in t for t in tables.values())

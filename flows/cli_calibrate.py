@@ -72,8 +72,10 @@ def _bars() -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+    from flows.progress import gone_on_error
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with gone_on_error(Progress(*columns, console=Console(stderr=True))) as bars:
         rows: dict[str, TaskID] = {}
         glimpse = bars.add_task("looking for the target", total=None)
         left: dict[str, int] = {}

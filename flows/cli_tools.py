@@ -50,6 +50,7 @@ def detect(
     from flows.footage import check_footage, probe_footage
     from flows.initialise import find_videos
     from flows.parsing import parse_table
+    from flows.progress import gone_on_error
     from mocap.detection.merge import merge_cameras
     from mocap.detection.settings import DetectionSettings
     from mocap.detection.stage import detect_video
@@ -61,7 +62,7 @@ def detect(
     footage = {name: probe_footage(path) for name, path in found.items()}
     check_footage(footage)
     views = []
-    with Progress(console=Console(stderr=True)) as progress:
+    with gone_on_error(Progress(console=Console(stderr=True))) as progress:
         for name, path in found.items():
             bar = progress.add_task(name, total=footage[name].n_frames)
             views.append(

@@ -229,7 +229,7 @@ def _check_cameras(session: SessionTable, cameras: tuple[CameraEntry, ...], wher
 def read_config(path: Path) -> SessionConfig:
     """Read session.toml; SessionError when it is missing, SettingsError when it is wrong."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows put a byte order mark in front
     except (OSError, UnicodeDecodeError) as error:
         raise SessionError(
             "not a session folder",
@@ -272,7 +272,7 @@ def assign(path: Path, assignments: list[Assignment], *, write: bool = True) -> 
     """
     read_config(path)
     try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8"))
+        document = tomlkit.parse(path.read_text(encoding="utf-8-sig"))
     except TOMLKitError as error:
         raise SettingsError("not valid TOML", found=str(error), where=str(path)) from error
     for a in assignments:

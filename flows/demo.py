@@ -11,6 +11,7 @@ from rich.progress import Progress
 from flows.board import show_progress
 from flows.cli_export import export
 from flows.initialise import NewSession, initialise
+from flows.progress import gone_on_error
 from flows.run import RunOptions, run_session
 from flows.score import describe_score, load_prediction
 from flows.show import render_result
@@ -75,7 +76,7 @@ def _film(folder: Path, frames: int, console: Console) -> Capture:
             where=str(folder),
             hint="remove the folder, or give another one: mocap demo DIR",
         )
-    with Progress(console=console) as progress:
+    with gone_on_error(Progress(console=console)) as progress:
         bar = progress.add_task("filming a synthetic actor with four cameras", total=None)
         capture = write_capture(folder, scene, lambda n, total: progress.update(bar, completed=n, total=total))
     done.touch()

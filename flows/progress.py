@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _INTERVAL_S = 0.2
 
@@ -44,3 +49,17 @@ def read_progress(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError, TypeError):
         return None
     return int(done), int(total)
+
+
+@contextmanager
+def gone_on_error(bars: Progress) -> Iterator[Progress]:
+    """Show progress bars; an error takes them away, so that its message stands alone."""
+    bars.start()
+    try:
+        yield bars
+    except BaseException:
+        bars.live.transient = True
+        bars.live.stop()  # `bars.stop` adds a line where nobody watches
+        raise
+    else:
+        bars.stop()

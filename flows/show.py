@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from flows.config import Stage
+from flows.progress import gone_on_error
 from flows.results import Results
 from mocap.errors import SessionError
 from mocap.storage.alignment_record import AlignmentRecord
@@ -114,7 +115,7 @@ def render_result(root: Path, output: Path, settings: ViewSettings | None = None
     from mocap.viewer.render import render
 
     exhibit = open_exhibit(root, compare, settings)
-    with _bar() as progress:
+    with gone_on_error(_bar()) as progress:
         bar = progress.add_task(f"rendering {output.name}", total=None)
         render(
             exhibit.clip, output, exhibit.rig, settings,
@@ -139,7 +140,7 @@ def overlay_result(root: Path, camera: str, output: Path) -> None:
     chosen = exhibit.rig.select([camera]).cameras[0]
     if camera not in exhibit.videos:
         raise SessionError("this session has no videos to draw on", where=str(root), hint="view it without --overlay")
-    with _bar() as progress:
+    with gone_on_error(_bar()) as progress:
         bar = progress.add_task(f"drawing on {camera}", total=None)
         overlay_clip(
             exhibit.videos[camera], exhibit.clip, chosen, output, exhibit.video_frames[camera],

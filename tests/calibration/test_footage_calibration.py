@@ -215,6 +215,24 @@ def test_timestamps_as_spreadsheets_write_them(tmp_path):
             open_footage(tmp_path)
 
 
+def test_a_number_that_two_cameras_end_in_is_nobodys(tmp_path):
+    for name in ("left_1", "right_1"):
+        _image(tmp_path / name / "0.png")
+    header, row = "sync_index,cam_id,frame_index,frame_time\n", "0,{},0,5.{}\n"
+    (tmp_path / "timestamps.csv").write_text(header + row.format(1, 0))
+    with pytest.raises(CalibrationError, match="cam_id 1 could be of several cameras"):
+        open_footage(tmp_path)
+    (tmp_path / "timestamps.csv").write_text(header + row.format("left_1", 0) + row.format("right_1", 1))
+    assert open_footage(tmp_path).frame_times["right_1"].tolist() == [5.1]
+
+
+def test_offsets_as_editors_on_windows_write_them(tmp_path):
+    for c in (0, 1):
+        _image(tmp_path / f"cam_{c}" / "0.png")
+    (tmp_path / "offsets.toml").write_text("[offsets_s]\ncam_1 = 2.25\n", encoding="utf-8-sig")
+    assert open_footage(tmp_path).frame_times["cam_1"].tolist() == [2.25]
+
+
 def test_a_symmetric_chessboard_is_numbered_alike(small_rig, board_poses, seen):
     truth = seen(small_rig, SYMMETRIC, board_poses(SYMMETRIC, 16, seed=2), 0.2, seed=1)
     rng = np.random.default_rng(0)

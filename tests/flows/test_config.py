@@ -77,6 +77,14 @@ def test_set_keeps_comments_and_checks_first(tmp_path):
     assert path.read_text() == text
 
 
+def test_a_byte_order_mark_is_no_mistake(tmp_path):
+    path = tmp_path / "session.toml"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert read_config(path) == parse_config(GOOD)
+    assert assign(path, [Assignment.parse("filter.cutoff_hz=4.5")]).settings.filter.cutoff_hz == 4.5
+    assert read_config(path).settings.filter.cutoff_hz == 4.5
+
+
 @pytest.mark.parametrize("text", ["filter", "filter.cutoff_hz", "cutoff_hz=3", "filter.=3", "fliter.cutoff_hz=3"])
 def test_set_that_is_not_understood(text):
     with pytest.raises(SettingsError):
