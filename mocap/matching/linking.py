@@ -8,16 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
+from mocap.matching.likeness import LimbLengths, block_std, body_likeness, place_likeness
 from mocap.matching.settings import MatchingSettings
 
 Array = NDArray[np.float64]
 
 # Limb lengths that differ by this many times `max_reentry_difference` are another body's, however near.
 _OTHER_BODY = 2.5
-# Standard deviation of the relative difference of one body's limb lengths, at best and for a single frame.
-_LIMB_STD, _LIMB_FRAME_STD = 0.015, 0.15
-# A person who is not seen is this far from where they were (metres), and this much farther per second.
-_PLACE_STD, _WALK_STD = 0.2, 0.8
+# Log odds that somebody who appears was there before, and that a track that was renewed shows the same person.
+_RETURN, _SAME_TRACK = 2.0, 2.0
 
 
 @dataclass(eq=False)
@@ -28,22 +27,26 @@ class Tracklet:
     ----------
     ident : int
     first, last : int
-        Rows of `frames` where it was first and last seen.
+        Rows of `frames` where it was first seen, and last by two views: one may have seen anybody.
     first_pose, last_pose : float64 [J, 3], metres
+        Of these rows.
+    body : LimbLengths
     seen : int
         Frames in which enough views saw it.
     held : int
         Frames in which two views or more did.
-    limbs : float64 [L]
-        Mean limb lengths, metres; NaN where never measured.
     segment : int
         Continuous piece of the recording it lies in.
     dead : int
         First row in which it lives no more.
     confirmed : int
         Row of the frame that completes the shortest duration or leaves no doubt, -1 before.
-    early : (limbs, weight), optional
+    early : LimbLengths, optional
         What was known of the limbs then.
+    parent : int
+        The tracklet that this one goes on from if it shows the same person; -1 none.
+    merged : list of int
+        Tracklets that became part of this one.
     """
 
     ident: int
@@ -51,14 +54,20 @@ class Tracklet:
     last: int
     first_pose: Array
     last_pose: Array
+    body: LimbLengths
     seen: int = 0
-    limbs: Array = field(default_factory=lambda: np.empty(0))
-    weight: Array = field(default_factory=lambda: np.empty(0))
+    held: int = 0
     segment: int = 0
     dead: int = 0
     confirmed: int = -1
-    held: int = 0
-    early: tuple[Array, Array] | None = None
+    early: LimbLengths | None = None
+    parent: int = -1
+    merged: list[int] = field(default_factory=list)
+
+    @property
+    def idents(self) -> list[int]:
+        """All tracklets that this one stands for."""
+        return [self.ident, *self.merged]
 
 
 def collect(
@@ -67,6 +76,7 @@ def collect(
     owner: NDArray[np.int64],
     poses: NDArray[np.float32],
     tracks: NDArray[np.int64],
+    parents: NDArray[np.int64],
     limb_index: NDArray[np.int64],
     segment: NDArray[np.int64],
     min_views: int,
@@ -79,7 +89,7 @@ def collect(
     tracklets : changed in place.
     rows : slice
         Rows of the chunk.
-    owner : int [V, T, S], poses : [T, M, J, 3], tracks : int [T, M]
+    owner : int [V, T, S], poses : [T, M, J, 3], tracks, parents : int [T, M]
         Of the chunk, from `track_frames`.
     limb_index : int [L, 2]
     segment : int [T_all]
@@ -97,12 +107,13 @@ def collect(
             if len(at):
                 new = _measure(int(ident), rows.start, at, views, poses[:, m], limb_index, min_views)
                 new.segment = int(segment[rows.start + at[0]])
+                new.parent = int(parents[alive[0], m])
                 last = _confirmed_at(views, min_views, needed - (old.seen if old is not None else 0))
                 if last >= 0 and (old is None or old.confirmed < 0):
                     part = _measure(new.ident, rows.start, at[: last + 1], views[: last + 1], poses[:, m], limb_index,
                                     min_views)  # fmt: skip
                     _continue(part, old)
-                    new.confirmed, new.early = rows.start + int(at[last]), (part.limbs, part.weight)
+                    new.confirmed, new.early = rows.start + int(at[last]), part.body
                 _continue(new, old)
                 tracklets[new.ident] = new
             if int(ident) in tracklets:
@@ -128,13 +139,10 @@ def _measure(
     limbs = poses[at][:, limb_index]
     length = np.linalg.norm(limbs[:, :, 0] - limbs[:, :, 1], axis=-1).astype(float)
     length[views < 2] = np.nan
-    number = np.isfinite(length).sum(0)
-    ordered = np.sort(length, axis=0)  # NaN last
-    low, high = (np.take_along_axis(ordered, k[None], 0)[0] for k in (np.maximum(number - 1, 0) // 2, number // 2))
-    middle = np.where(number > 1, (low + high) / 2, np.where(number > 0, low, 0.0))
+    end = int(at[views >= 2][-1] if (views >= 2).any() else at[0])
     return Tracklet(
-        ident, start + int(at[0]), start + int(at[-1]), poses[at[0]].astype(float), poses[at[-1]].astype(float),
-        int((views >= min_views).sum()), middle, number.astype(float), held=int((views >= 2).sum()),
+        ident, start + int(at[0]), start + end, poses[at[0]].astype(float), poses[end].astype(float),
+        LimbLengths.measured(length, start + at), int((views >= min_views).sum()), int((views >= 2).sum()),
     )  # fmt: skip
 
 
@@ -142,13 +150,35 @@ def _continue(new: Tracklet, old: Tracklet | None) -> None:
     """Add what was known of the tracklet before."""
     if old is None:
         return
-    total = old.weight + new.weight
-    new.limbs = (old.limbs * old.weight + new.limbs * new.weight) / np.maximum(total, 1.0)
-    new.weight, new.first, new.first_pose = total, old.first, old.first_pose
+    new.body, new.first, new.first_pose, new.parent = old.body + new.body, old.first, old.first_pose, old.parent
+    if not new.held:
+        new.last, new.last_pose = old.last, old.last_pose
     new.seen += old.seen
     new.held += old.held
     if old.confirmed >= 0:
         new.confirmed, new.early = old.confirmed, old.early
+
+
+def merge_renewed(tracklets: list[Tracklet], needed: int, always: bool) -> list[Tracklet]:
+    """Tracklets that go on from another and are too short to be judged, or all of them, made one with it.
+
+    What is too short may be noise: of a lasting track it neither moves the end nor changes the body.
+    """
+    home: dict[int, Tracklet] = {}
+    for t in sorted(tracklets, key=lambda t: t.ident):
+        before = home.get(t.parent)
+        if before is None or not (always or min(before.held, t.held) < needed):
+            home[t.ident] = t
+            continue
+        whole = replace(t)
+        _continue(whole, before)
+        if always or before.held < needed:
+            before.last, before.last_pose, before.body = whole.last, whole.last_pose, whole.body
+        before.seen, before.held, before.dead = whole.seen, whole.held, whole.dead
+        before.confirmed, before.early = whole.confirmed, whole.early
+        before.merged.append(t.ident)
+        home[t.ident] = before
+    return list({id(t): t for t in home.values()}.values())
 
 
 def frames_needed(fps: float, settings: MatchingSettings) -> int:
@@ -168,29 +198,26 @@ def link_causally(
     latest: list[Tracklet] = []
     result: dict[int, int] = {}
     for t in sorted((t for t in tracklets if t.confirmed >= 0), key=lambda t: (t.confirmed, t.ident)):
-        now = replace(t, last=t.confirmed)
-        if t.early is not None:
-            now.limbs, now.weight = t.early
-        cost = np.full(len(persons), np.inf)
-        for k, person in enumerate(persons):
-            before = latest[k]
-            if before.dead > t.confirmed or before.last >= t.first:
-                continue  # still there
-            difference = person.difference([now])
-            if before.segment != t.segment:
-                cost[k] = 1e3 + min(difference, 1e3)
-            elif _reach(before, t, frames, fps, settings) < np.inf:
-                cost[k] = _reach(before, t, frames, fps, settings)
-            elif difference < settings.max_reentry_difference:
-                cost[k] = 1e2 + difference
-        index = int(np.argmin(cost)) if len(cost) and np.isfinite(cost.min()) else len(persons)
+        now = t if t.early is None else replace(t, body=t.early)
+        away = [k for k, b in enumerate(latest) if b.dead <= t.confirmed and b.last < t.first]
+        here = [k for k in away if latest[k].segment == t.segment]
+        index = len(persons)
+        if here:
+            # As known so far: what a track showed before it ended counts for the whole person.
+            before = [replace(latest[k], body=persons[k].body) for k in here]
+            worth = _worth(before, [now], frames, fps, settings)[:, 0]
+            if worth.max() > 0:
+                index = here[int(worth.argmax())]
+        if index == len(persons) and len(away) > len(here):
+            known = [k for k in away if k not in here]
+            index = known[int(np.argmin([_difference(persons[k].body, now.body) for k in known]))]
         if index == len(persons):
-            persons.append(_Person())
+            persons.append(_Person(t.body, t.segment))
             latest.append(t)
-        # What a tracklet shows after it was confirmed counts once it has ended: see `before.dead`.
-        persons[index].add([t])
-        latest[index] = t
-        result[t.ident] = index
+        else:
+            persons[index] = persons[index].with_chain([t])
+            latest[index] = t
+        result.update(dict.fromkeys(t.idents, index))
     return result
 
 
@@ -213,10 +240,10 @@ def link(
 
     Notes
     -----
-    Within a continuous piece, tracklets are chained by a least-cost matching of ends to
-    beginnings that a walking person can reach. Chains become persons in order: one that begins
-    when a person is away is that person if the limb lengths agree. Across a jump of `frames`
-    the persons are taken up again by limb length alone, so that their number stays bounded.
+    Within a continuous piece, ends of tracklets are matched to beginnings so that the sum of the log
+    likelihood ratios "same person" to "two people" is greatest: of limb lengths and, for a short
+    absence, of the place. Across a jump of `frames` the persons are taken up again by limb length
+    alone, so that their number stays bounded.
     """
     needed = frames_needed(fps, settings)
     lasting = [t for t in tracklets if t.held >= needed]
@@ -231,62 +258,51 @@ def link(
             for chain, known in zip(batch, _take_up(batch, persons, settings), strict=True):
                 person = known if known >= 0 else len(persons)
                 if known < 0:
-                    persons.append(_Person())
-                persons[person].add(chain)
-                result.update({t.ident: person for t in chain})
+                    persons.append(_Person.of(chain))
+                else:
+                    persons[person] = persons[person].with_chain(chain)
+                result.update(dict.fromkeys([i for t in chain for i in t.idents], person))
     return result
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class _Person:
-    """What is known of a person so far."""
+    """What is known of a person so far: limbs, and the last piece of the recording they were in."""
 
-    last: int = -1
-    segment: int = -1
-    limbs: Array | None = None
-    weight: Array | None = None
+    body: LimbLengths
+    segment: int
 
     @staticmethod
-    def of(tracklet: Tracklet) -> _Person:
-        person = _Person()
-        person.add([tracklet])
-        return person
+    def of(chain: list[Tracklet]) -> _Person:
+        person = _Person(chain[0].body, chain[0].segment)
+        return person.with_chain(chain[1:])
 
-    def add(self, chain: list[Tracklet]) -> None:
+    def with_chain(self, chain: list[Tracklet]) -> _Person:
+        body, segment = self.body, self.segment
         for t in chain:
-            total = t.weight if self.weight is None else self.weight + t.weight
-            old = 0.0 if self.limbs is None or self.weight is None else self.limbs * self.weight
-            self.limbs, self.weight = (old + t.limbs * t.weight) / np.maximum(total, 1.0), total
-        self.last, self.segment = chain[-1].last, chain[-1].segment
+            body, segment = body + t.body, t.segment
+        return _Person(body, segment)
 
-    def difference(self, chain: list[Tracklet]) -> float:
-        """Median relative difference of limb lengths; inf where nothing can be compared."""
-        other = _Person()
-        other.add(chain)
-        if self.limbs is None or self.weight is None or other.limbs is None or other.weight is None:
-            return np.inf
-        both = (self.weight > 0) & (other.weight > 0)
-        if both.sum() < 3:
-            return np.inf
-        return float(np.median(np.abs(np.log(self.limbs[both] / other.limbs[both]))))
+
+def _difference(a: LimbLengths, b: LimbLengths) -> float:
+    """Median relative difference of limb lengths; inf where fewer than three can be compared."""
+    both = (a.blocks > 0) & (b.blocks > 0)
+    return float(np.median(np.abs(a.log_length - b.log_length)[both])) if both.sum() >= 3 else np.inf
 
 
 def _take_up(chains: list[list[Tracklet]], persons: list[_Person], settings: MatchingSettings) -> list[int]:
-    """Known person of each chain, -1 where new; the chains are there at the same time."""
-    new_segment = bool(persons) and all(p.segment < chains[0][0].segment for p in persons)
+    """Known person, from earlier pieces, of each chain, -1 where new; the chains are there at the same time."""
+    segment = chains[0][0].segment
+    nobody_yet = all(p.segment < segment for p in persons)
     result = [-1] * len(chains)
     if not persons:
         return result
     cost = np.full((len(chains), len(persons)), 1e6)
     for i, chain in enumerate(chains):
         for k, person in enumerate(persons):
-            free = person.segment < chain[0].segment or person.last < chain[0].first
-            if free:
-                difference = person.difference(chain)
-                if new_segment:
-                    cost[i, k] = min(difference, 1e3)
-                elif difference < settings.max_reentry_difference:
-                    cost[i, k] = difference
+            difference = _difference(person.body, _Person.of(chain).body)
+            if person.segment < segment and (nobody_yet or difference < settings.max_reentry_difference):
+                cost[i, k] = min(difference, 1e3)
     for row, column in zip(*linear_sum_assignment(cost), strict=True):
         if cost[row, column] < 1e6:
             result[int(row)] = int(column)
@@ -296,15 +312,12 @@ def _take_up(chains: list[list[Tracklet]], persons: list[_Person], settings: Mat
 def _chains(
     tracklets: list[Tracklet], frames: NDArray[np.int64], fps: float, settings: MatchingSettings
 ) -> list[list[Tracklet]]:
-    """Tracklets joined over occlusions."""
+    """Tracklets of one person each, in order."""
     n = len(tracklets)
     if n == 0:
         return []
-    cost = np.full((n, n), 1e6)
-    for i, a in enumerate(tracklets):
-        for k, b in enumerate(tracklets):
-            cost[i, k] = min(cost[i, k], _reach(a, b, frames, fps, settings))
-    following = {int(i): int(k) for i, k in zip(*linear_sum_assignment(cost), strict=True) if cost[i, k] < 1e6}
+    worth = np.maximum(_worth(tracklets, tracklets, frames, fps, settings), 0.0)
+    following = {int(i): int(k) for i, k in zip(*linear_sum_assignment(-worth), strict=True) if worth[i, k] > 0}
     heads = set(range(n)) - set(following.values())
     chains = []
     for i in sorted(heads, key=lambda i: (tracklets[i].first, tracklets[i].ident)):
@@ -315,23 +328,29 @@ def _chains(
     return chains
 
 
-def _reach(a: Tracklet, b: Tracklet, frames: NDArray[np.int64], fps: float, settings: MatchingSettings) -> float:
-    """Cost of b being a, gone on after an occlusion; inf where a walking person cannot be that quick."""
-    gap = (frames[b.first] - frames[a.last]) / fps
-    if a.segment != b.segment or not 0 < gap <= 3 * settings.max_occlusion_s:
-        return np.inf
-    distance = _centre_distance(a.last_pose, b.first_pose)
-    reach = settings.max_track_distance_m + settings.max_speed_m_s * min(gap, settings.max_occlusion_s)
-    person = _Person.of(a)
-    difference = person.difference([b])
-    if distance > reach or (np.isfinite(difference) and difference > _OTHER_BODY * settings.max_reentry_difference):
-        return np.inf
-    # Minus the log likelihood: over a long absence the body says more than the place.
-    cost = 0.5 * (distance / (_PLACE_STD + _WALK_STD * gap)) ** 2 + 0.1 * gap
-    if np.isfinite(difference):
-        frames_seen = max(1.0, float(min(a.weight.max(initial=0.0), b.weight.max(initial=0.0))))
-        cost += 0.5 * (difference / (_LIMB_STD + _LIMB_FRAME_STD / np.sqrt(frames_seen))) ** 2
-    return float(cost)
+def _worth(
+    before: list[Tracklet], after: list[Tracklet], frames: NDArray[np.int64], fps: float, settings: MatchingSettings
+) -> Array:
+    """Log odds [N, M] of tracklets `after` showing the persons of `before` again; -inf where they cannot."""
+    std = block_std([t.body for t in {id(t): t for t in (*before, *after)}.values()])
+    worth = body_likeness([t.body for t in before], [t.body for t in after], std) + _RETURN
+    last, first = (np.array([getattr(t, end) for t in side]) for side, end in ((before, "last"), (after, "first")))
+    gap = (frames[first][None] - frames[last][:, None]) / fps
+    segments = (np.array([t.segment for t in side]) for side in (before, after))
+    possible = (gap > 0) & np.equal.outer(*segments)
+    near = gap <= 3 * settings.max_occlusion_s
+    allowed = settings.max_reentry_difference * np.where(near, _OTHER_BODY, 1.0)
+    for i, k in zip(*np.nonzero(possible), strict=True):
+        a, b = before[i], after[k]
+        difference = _difference(a.body, b.body)
+        if near[i, k]:
+            distance = _centre_distance(a.last_pose, b.first_pose)
+            reach = settings.max_track_distance_m + settings.max_speed_m_s * gap[i, k]
+            possible[i, k] = distance <= reach and not (np.isfinite(difference) and difference > allowed[i, k])
+            worth[i, k] += place_likeness(distance, gap[i, k]) + _SAME_TRACK * (b.parent in a.idents)
+        else:
+            possible[i, k] = difference < allowed[i, k]
+    return np.where(possible, worth, -np.inf)
 
 
 def _centre_distance(a: Array, b: Array) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
 from mocap.errors import DataError
-from mocap.matching.linking import Tracklet, collect, frames_needed, link, link_causally
+from mocap.matching.linking import Tracklet, collect, frames_needed, link, link_causally, merge_renewed
 from mocap.matching.overrides import assign_by_hand, ignore_by_hand
 from mocap.matching.settings import AssignmentMethod, MatchingSettings, MatchMode
 from mocap.matching.settle import Settled, all_rays, settle
@@ -114,33 +115,43 @@ def _tracked_slots(
         weight[weight < settings.min_confidence] = 0.0
         count = rows.stop - rows.start
         poses = np.full((count, settings.max_people, J, 3), np.nan, np.float32)
-        tracks = np.full((count, settings.max_people), -1, np.int64)
+        tracks, parents = (np.full((count, settings.max_people), -1, np.int64) for _ in range(2))
         track_frames(
             rig.centres, d, weight, seconds[rows], breaks[rows], mirror, settings.max_track_distance_m,
             settings.max_speed_m_s, settings.max_ray_distance_m, settings.min_joints, settings.max_occlusion_s,
-            method, state.pose, state.velocity, state.ident, state.unseen, state.support, state.hold, state.counter,
-            owner[:, rows], poses, tracks,
+            method, state.pose, state.velocity, state.ident, state.unseen, state.apart, state.support, state.hold,
+            state.counter, owner[:, rows], poses, tracks, parents,
         )  # fmt: skip
         views = settings.views_needed(V)
-        collect(tracklets, rows, owner[:, rows], poses, tracks, limb_index, segment, views, needed)
+        collect(tracklets, rows, owner[:, rows], poses, tracks, parents, limb_index, segment, views, needed)
     causal = settings.mode is MatchMode.CAUSAL
-    found = list(tracklets.values())
+    found = merge_renewed(list(tracklets.values()), needed, always=causal)
     person = (link_causally if causal else link)(found, keypoints.frames, keypoints.fps, settings)
     log.info("%d tracks, %d persons", len(tracklets), len(set(person.values())))
-    since = {t.ident: t.confirmed if causal else 0 for t in found if t.ident in person}
-    return _slots_of_persons(owner, person, since)
+    since = {ident: t.confirmed if causal else 0 for t in found for ident in t.idents if ident in person}
+    until = {} if causal else _until(found, person)
+    return _slots_of_persons(owner, person, since, until)
 
 
-def _slots_of_persons(owner: NDArray[np.int64], person: dict[int, int], since: dict[int, int]) -> NDArray[np.int16]:
-    """Slots [V, T, P] of the owners [V, T, S], each from the row on that `since` says."""
+def _until(tracklets: list[Tracklet], person: dict[int, int]) -> dict[int, int]:
+    """Row from which each tracklet counts no more, as the same person's next one has begun."""
+    order = sorted((t for t in tracklets if t.ident in person), key=lambda t: (person[t.ident], t.first, t.ident))
+    return {ident: b.first for a, b in pairwise(order) if person[a.ident] == person[b.ident] for ident in a.idents}
+
+
+def _slots_of_persons(
+    owner: NDArray[np.int64], person: dict[int, int], since: dict[int, int], until: dict[int, int]
+) -> NDArray[np.int16]:
+    """Slots [V, T, P] of the owners [V, T, S], each from the row `since` to before the row `until`."""
     V, T, _ = owner.shape
     P = max(person.values(), default=-1) + 1
     table = np.full(max(int(owner.max(initial=-1)), max(person, default=-1)) + 2, -1)
-    first = np.zeros(len(table), np.int64)
+    first, end = np.zeros(len(table), np.int64), np.full(len(table), T)
     for ident, p in person.items():
-        table[ident], first[ident] = p, since[ident]
+        table[ident], first[ident], end[ident] = p, since[ident], until.get(ident, T)
     who = table[owner]  # ident -1 reads the last entry, which stays -1
-    who[np.arange(T)[:, None] < first[owner]] = -1
+    row = np.arange(T)[:, None]
+    who[(row < first[owner]) | (row >= end[owner])] = -1
     slot = np.full((V, T, P), -1, np.int16)
     v, t, s = np.nonzero(who >= 0)
     slot[v, t, who[v, t, s]] = s

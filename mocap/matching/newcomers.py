@@ -177,8 +177,8 @@ def _plausible(
 @njit(cache=True, error_model="numpy")
 def _found_track(
     centres: Array, d: Array, weight: Array, free: Bools, mirror: Ints, min_joints: int, turned: Bools, first: int,
-    members: Ints, track_pose: Array, velocity: Array, ident: Ints, unseen: Array, support: Array, hold: Array,
-    counter: Ints, slots: Ints, pose: Array, unknown: Array,
+    members: Ints, track_pose: Array, velocity: Array, ident: Ints, unseen: Array, apart: Array, support: Array,
+    hold: Array, counter: Ints, slots: Ints, pose: Array, unknown: Array,
 ) -> None:  # fmt: skip
     """A track from a group of slots, labelled as in view `first`, unless it is no body or tracked already."""
     for v in range(len(members)):
@@ -198,15 +198,15 @@ def _found_track(
         track_pose[place], slots[place] = pose, members
         velocity[place] = 0.0
         unseen[place], support[place], ident[place] = 0.0, 0.0, counter[0]
-        hold[place] = 0.0
+        hold[place], apart[place] = 0.0, 0.0
         counter[0] += 1
 
 
 @njit(cache=True, error_model="numpy")
 def add_newcomers(
     centres: Array, d: Array, weight: Array, free: Bools, mirror: Ints, limit_m: float, min_joints: int, method: int,
-    track_pose: Array, velocity: Array, ident: Ints, unseen: Array, support: Array, hold: Array, counter: Ints,
-    slots: Ints,
+    track_pose: Array, velocity: Array, ident: Ints, unseen: Array, apart: Array, support: Array, hold: Array,
+    counter: Ints, slots: Ints,
 ) -> None:  # fmt: skip
     """Group the free slots of one frame into new tracks, in place.
 
@@ -217,7 +217,7 @@ def add_newcomers(
         Largest mean ray distance within a group, metres.
     method : int
         0 clusters all views at once; 1 and 2 join them one by one, Hungarian or greedily.
-    track_pose [M, J, 3], velocity [M, 3], ident [M], unseen [M], support [M], hold [M], counter [1], slots [M, V]
+    track_pose [M, J, 3], velocity [M, 3], ident, unseen, apart, support, hold [M], counter [1], slots [M, V]
         The tracks; a newcomer takes a free place (ident -1).
     """
     (V, S), J = free.shape, d.shape[2]
@@ -242,5 +242,5 @@ def add_newcomers(
         if np.sum(members >= 0) >= 2:
             _found_track(
                 centres, d, weight, free, mirror, min_joints, turned, first, members, track_pose, velocity,
-                ident, unseen, support, hold, counter, slots, pose, unknown,
+                ident, unseen, apart, support, hold, counter, slots, pose, unknown,
             )  # fmt: skip

@@ -23,6 +23,8 @@ class TrackState:
         Tracklet number, -1 where the slot is free.
     unseen : float64 [M]
         Seconds since two views saw the track (while it is young), or any view.
+    apart : float64 [M]
+        Seconds since two views saw the track.
     support : float64 [M]
         Seconds in sum that two or more views saw it.
     hold : float64 [M]
@@ -35,6 +37,7 @@ class TrackState:
     velocity: Array
     ident: NDArray[np.int64]
     unseen: Array
+    apart: Array
     support: Array
     hold: Array
     counter: NDArray[np.int64]
@@ -47,6 +50,7 @@ class TrackState:
             velocity=np.zeros((tracks, 3)),
             ident=np.full(tracks, -1),
             unseen=np.zeros(tracks),
+            apart=np.zeros(tracks),
             support=np.zeros(tracks),
             hold=np.zeros(tracks),
             counter=np.zeros(1, np.int64),

@@ -40,6 +40,9 @@ _LAST = 0.999
 _SINGLE_S, _SINGLE_FIT = 0.2, 0.5
 # Time over which the views that hold a track are averaged, seconds.
 _HOLD_S = 0.5
+# After this long without two views a track gets a new number: whether it is still the same person is decided
+# later, by all that is known of the body.
+_RENEW_S = 0.12
 
 
 @njit(cache=True, error_model="numpy")
@@ -254,9 +257,10 @@ def _usable_slots(
 def _update_tracks(
     centres: Array, d: Array, weight: Array, slots: Ints, predicted: Array, mirror: Ints, gate_m: float,
     min_joints: int, occlusion_s: float, dt: float, pose: Array, velocity: Array, ident: Ints, unseen: Array,
-    support: Array, hold: Array, free: Bools,
+    apart: Array, support: Array, hold: Array, counter: Ints, parent: Ints, free: Bools,
 ) -> None:  # fmt: skip
-    """Poses of all tracks from their slots; those unseen for too long end."""
+    """Poses of all tracks from their slots; those unseen for too long end, those in doubt are renewed."""
+    parent[:] = -1
     for m in range(ident.shape[0]):
         if ident[m] < 0:
             continue
@@ -267,6 +271,12 @@ def _update_tracks(
         hold[m] += min(1.0, dt / _HOLD_S) * (np.sum(slots[m] >= 0) - hold[m])
         if views >= 2:
             support[m] += dt
+            if apart[m] + dt > _RENEW_S:
+                parent[m], ident[m] = ident[m], counter[0]
+                counter[0] += 1
+            apart[m] = 0.0
+        else:
+            apart[m] += dt
         # A track must earn the right to wait: what chance brought together falls apart soon.
         patience = min(occlusion_s, _TRUST * support[m] + 1.5 * dt)
         if views >= 2 or (views == 1 and patience >= occlusion_s):
@@ -281,8 +291,8 @@ def _update_tracks(
 def track_frames(
     centres: Array, d: Array, weight: Array, seconds: Array, breaks: Bools, mirror: Ints, gate_m: float,
     growth: float, limit_m: float, min_joints: int, occlusion_s: float, method: int, pose: Array, velocity: Array,
-    ident: Ints, unseen: Array, support: Array, hold: Array, counter: Ints, owner: Ints, poses: NDArray[np.float32],
-    tracks: Ints,
+    ident: Ints, unseen: Array, apart: Array, support: Array, hold: Array, counter: Ints, owner: Ints,
+    poses: NDArray[np.float32], tracks: Ints, parents: Ints,
 ) -> None:  # fmt: skip
     """Track a chunk of frames.
 
@@ -302,11 +312,13 @@ def track_frames(
     gate_m, growth, limit_m, min_joints, occlusion_s : see `MatchingSettings`.
     method : int
         0 cluster, 1 hungarian, 2 greedy.
-    pose, velocity, ident, unseen, support, hold, counter : the `TrackState`, changed in place.
+    pose, velocity, ident, unseen, apart, support, hold, counter : the `TrackState`, changed in place.
     owner : int64 [V, T, S]
         Result: tracklet number of each slot, -1 none.
     poses : float32 [T, M, J, 3], tracks : int64 [T, M]
         Result: poses and tracklet numbers of the tracks that live in each frame, seen or not.
+    parents : int64 [T, M]
+        Result: the number that a track had before this frame, where it got a new one; else -1.
     """
     V, T, S, J = weight.shape
     M = ident.shape[0]
@@ -327,11 +339,11 @@ def track_frames(
         )  # fmt: skip
         _update_tracks(
             centres, now, confidence, slots, predicted, mirror, gate_m, min_joints, occlusion_s, dt, pose, velocity,
-            ident, unseen, support, hold, free,
+            ident, unseen, apart, support, hold, counter, parents[t], free,
         )  # fmt: skip
         add_newcomers(
             centres, now, confidence, free, mirror, limit_m, min_joints, method, pose, velocity, ident, unseen,
-            support, hold, counter, slots,
+            apart, support, hold, counter, slots,
         )  # fmt: skip
         _drop_doubles(pose, ident, slots, hold)
         _record(ident, slots, pose, owner[:, t], poses[t], tracks[t])

@@ -56,6 +56,14 @@ def test_who_comes_back_is_known_by_the_body():
     assert identity.idf1 > 0.97
 
 
+def test_who_comes_in_where_another_vanished_is_not_him():
+    """Four leave in the crowd and come back elsewhere: tracks must not go over from one to the other."""
+    crowd = make_crowd(4, 5, CrowdKind.LEAVING, frames=250, seed=1, theft_rate=0.0)
+    identity, pairs = scores(crowd)
+    assert identity.idf1 > 0.97
+    assert pairs.precision > 0.97
+
+
 def test_causal_decisions_never_change(crossing):
     """What a prefix of the take gives is what the whole take gives there."""
     settings = MatchingSettings(mode=MatchMode.CAUSAL)

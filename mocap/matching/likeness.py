@@ -1,0 +1,118 @@
+"""Whether two tracks are one person: what bodies and places say, as log likelihood ratios."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Rows over which limb lengths are taken together: what lasts from frame to frame (pose, occlusion) changes.
+BLOCK_ROWS = 32
+# Standard deviations of log limb lengths: of people's size, of single limbs of equally tall people (adults'
+# stature varies by 4-7 %, a limb's share of it by 2-4 %), and of a block's median where the take cannot say.
+_SIZE_STD, _SHAPE_STD, _BLOCK_STD = 0.055, 0.03, 0.04
+# What no number of blocks averages out.
+_LASTING_STD = 0.01
+# Fewest blocks from which the spread of a limb is learnt, and fewest limbs that make a comparison.
+_LEAST_BLOCKS, _LEAST_LIMBS = 8, 3
+# A person who is not seen is this far from where they were (metres), and this much farther per second.
+_PLACE_STD, _WALK_STD = 0.2, 0.8
+# Where people may be, m2: what being near is worth.
+_STAGE_M2 = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class LimbLengths:
+    """Limb lengths of a track; L limbs.
+
+    Attributes
+    ----------
+    total, square : float64 [L]
+        Sums over blocks of rows of the log of the median length (metres) and of its square, weighted
+        by the share of the block that was measured.
+    blocks : float64 [L]
+        Sum of these shares.
+    """
+
+    total: Array
+    square: Array
+    blocks: Array
+
+    @staticmethod
+    def measured(length: Array, rows: NDArray[np.int64]) -> LimbLengths:
+        """From lengths [n, L] (metres, NaN where not measured) in the rows [n] (increasing) of a recording."""
+        L = length.shape[1]
+        block = rows // BLOCK_ROWS
+        numbers = np.unique(block)
+        table = np.full((len(numbers), BLOCK_ROWS, L), np.nan)
+        table[np.searchsorted(numbers, block), rows % BLOCK_ROWS] = length
+        count = np.isfinite(table).sum(1)
+        ordered = np.sort(table, axis=1)  # NaN last
+        low, high = (
+            np.take_along_axis(ordered, k[:, None], 1)[:, 0] for k in (np.maximum(count - 1, 0) // 2, count // 2)
+        )
+        known = count > 0
+        middle = np.where(count % 2 == 1, low, (low + high) / 2)
+        value = np.log(np.where(known & (middle > 0), middle, 1.0))
+        share = np.where(known & (middle > 0), count / BLOCK_ROWS, 0.0)
+        return LimbLengths((share * value).sum(0), (share * value**2).sum(0), share.sum(0))
+
+    def __add__(self, other: LimbLengths) -> LimbLengths:
+        return LimbLengths(self.total + other.total, self.square + other.square, self.blocks + other.blocks)
+
+    @property
+    def log_length(self) -> Array:
+        """Mean log length [L]; 0 where never measured."""
+        return self.total / np.where(self.blocks > 0, self.blocks, 1.0)
+
+
+def block_std(bodies: list[LimbLengths]) -> Array:
+    """How much a limb's length [L] differs from block to block within tracks; a prior where there are few."""
+    spread, count = np.zeros(len(bodies[0].total)), np.zeros(len(bodies[0].total))
+    for body in bodies:
+        many = body.blocks >= 2
+        spread += np.where(many, body.square - body.blocks * body.log_length**2, 0.0)
+        count += np.where(many, body.blocks - 1, 0.0)
+    prior = float(_LEAST_BLOCKS)
+    return np.asarray(np.sqrt((np.maximum(spread, 0.0) + prior * _BLOCK_STD**2) / (count + prior)))
+
+
+def body_likeness(before: list[LimbLengths], after: list[LimbLengths], std: Array) -> Array:
+    """Log likelihood ratio [N, M] of one body to two, from limb lengths; 0 where too few can be compared.
+
+    Parameters
+    ----------
+    before, after : lists of N and M
+    std : float64 [L]
+        Of a block's log length, from `block_std`.
+
+    Notes
+    -----
+    r = log a - log b of the limbs is N(0, E) for one body, with E the errors of both measurements, and
+    N(0, E + 2 (size^2 11^T + shape^2 I)) for two people drawn from the population: two zero-mean
+    normals, the second with a rank-one part, whose determinant and inverse are closed (Sherman-Morrison).
+    """
+    a, b = (np.stack([body.log_length for body in side]) for side in (before, after))
+    na, nb = (np.stack([body.blocks for body in side]) for side in (before, after))
+    result = np.zeros((len(before), len(after)))
+    for i in range(len(before)):
+        known = (na[i] > 0) & (nb > 0)
+        r = np.where(known, a[i] - b, 0.0)
+        error = 2 * _LASTING_STD**2 + std**2 * (1 / np.where(known, na[i], 1.0) + 1 / np.where(known, nb, 1.0))
+        two = error + 2 * _SHAPE_STD**2
+        inverse, size = known / two, 2 * _SIZE_STD**2
+        common = 1 + size * inverse.sum(1)
+        same = (known * np.log(error)).sum(1) + (known * r**2 / error).sum(1)
+        other = (known * np.log(two)).sum(1) + np.log(common) + (r**2 * inverse).sum(1)
+        other -= size * (r * inverse).sum(1) ** 2 / common
+        result[i] = np.where(known.sum(1) >= _LEAST_LIMBS, (other - same) / 2, 0.0)
+    return result
+
+
+def place_likeness(distance: float, seconds: float) -> float:
+    """Log likelihood ratio of somebody seen again `distance` metres away after `seconds`, against anybody's place."""
+    std = _PLACE_STD + _WALK_STD * seconds
+    return float(np.log(_STAGE_M2 / (2 * np.pi * std**2)) - 0.5 * (distance / std) ** 2)
