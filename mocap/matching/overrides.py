@@ -37,6 +37,8 @@ def assign_by_hand(
 ) -> NDArray[np.int16]:
     """Slots [V, T, P] with those given by hand; who had them before goes without.
 
+    Where the slot is empty the decision says nothing, and the person keeps what it has.
+
     Raises
     ------
     DataError
@@ -56,7 +58,7 @@ def assign_by_hand(
             )  # fmt: skip
         part = slot[view, rows]
         part[part == s] = -1
-        part[:, override.person] = np.where(seen[view, rows, s], s, -1)
+        part[:, override.person] = np.where(seen[view, rows, s], s, part[:, override.person])
         slot[view, rows] = part
     return slot
 

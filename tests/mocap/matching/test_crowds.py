@@ -130,6 +130,17 @@ def test_a_slot_given_by_hand_is_taken(crossing):
     np.testing.assert_array_equal(before.slot[rest], after.slot[rest])
 
 
+def test_an_empty_slot_given_by_hand_takes_nothing_away(crossing):
+    k = crossing.observation.keypoints
+    before = match_people(k, crossing.rig)
+    empty = ~(k.confidence > 0).any(-1)
+    v, t, s = next((v, t, s) for v, t, s in np.argwhere(empty) if before.slot[v, t, 0] >= 0)
+    frame = int(k.frames[t])
+    override = MatchOverride(frames=(frame, frame), camera=k.cameras[v], slot=int(s), person=0)
+    after = match_people(k, crossing.rig, MatchingSettings(override=(override,)))
+    np.testing.assert_array_equal(before.slot, after.slot)
+
+
 @pytest.mark.parametrize(
     ("override", "what"),
     [
