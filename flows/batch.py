@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,7 +59,8 @@ def run_batch(root: Path, jobs: int, arguments: tuple[str, ...] = ()) -> Iterato
         As they end. They share one Prefect server, the studio's own where PREFECT_API_URL names it.
     """
     sessions = find_sessions(root)
-    with prefect_api(root.resolve()), ThreadPoolExecutor(jobs) as pool:
+    # Of this process alone: a second batch may go through the same folder, unlike a second run through a session.
+    with prefect_api(root.resolve() / f"batch {os.getpid()}"), ThreadPoolExecutor(jobs) as pool:
         for future in as_completed([pool.submit(_run, session, arguments) for session in sessions]):
             yield future.result()
 
