@@ -21,6 +21,9 @@ LONG_BONES = (1, 2, 4, 5, 6, 7, 11, 12, 14, 15)
 MEAN_STATURE = 1.72
 """Stature (m) these add up to: ankle to head joint, plus foot and crown."""
 
+ASSUMED_SIZE = 1.70 / MEAN_STATURE
+"""Size of an unknown person over the mean training subject's: between women and men, as `LiftingSettings.stature`."""
+
 _ENOUGH = 10  # frames in which a bone must have been measured
 
 

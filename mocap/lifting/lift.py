@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mocap.errors import DataError, WeightsError
+from mocap.lifting.body import ASSUMED_SIZE
+from mocap.lifting.inference import FoldedNet
+from mocap.lifting.normalise import NormalWindows, normalise
 from mocap.lifting.refine import refine
 from mocap.lifting.root import place_root
 from mocap.lifting.smoothing import Smoothed, smooth_window
@@ -22,8 +26,6 @@ from mocap.storage.npz import read_npz
 if TYPE_CHECKING:
     import torch
 
-    from mocap.lifting.features import WindowInput
-    from mocap.lifting.network import FoldedNet, Lifted, LiftNet
 
 Array = NDArray[np.float64]
 Numbers = NDArray[np.floating]
@@ -125,24 +127,21 @@ class Lifter:
     """
 
     def __init__(self, weights: Path | Weights = SHIPPED, device: torch.device | None = None) -> None:
-        import torch
-
-        from mocap.lifting.network import FoldedNet, LiftNet
-
         content = weights if isinstance(weights, Weights) else read_weights(weights)
-        self.device = device or torch.device("cpu")
         self.calibration: StdCalibration = content.calibration
         self.coupling: Array = np.linalg.inv(content.correlation.astype(np.float64))
         self.window = content.network.window
-        net: LiftNet = LiftNet(content.network)
         try:
-            net.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in content.arrays.items()})
-        except RuntimeError as error:
+            self.net: Callable[[NormalWindows], tuple[Numbers, Numbers]] = FoldedNet(content)
+        except WeightsError as error:
+            where = str(weights) if isinstance(weights, Path) else None
             raise WeightsError(
-                "the weights do not fit their network", expected=str(content.network), found=str(error)[:300],
-                where=str(weights) if isinstance(weights, Path) else None, hint="train again: mocap train-lifter",
-            ) from error  # fmt: skip
-        self.net: FoldedNet = FoldedNet(net.eval().to(self.device))
+                error.problem, expected=error.expected, found=error.found, where=where, hint=error.hint
+            ) from error
+        if device is not None and device.type != "cpu":
+            from mocap.lifting.network import OnDevice
+
+            self.net = OnDevice(content, device)
 
     def lift(self, rays: Array, confidence: Array, bone_lengths: Array | None = None) -> LiftedPoses:
         """Lift windows of undistorted rays: network, root placement, refinement.
@@ -218,33 +217,21 @@ class Lifter:
         confidence = np.where(seen, confidence, 0.0)
         return smooth_window(np.where(seen[..., None], rays, 0.0), confidence), seen, confidence
 
-    def predict(self, rays: Numbers, confidence: Array, bone_lengths: Array) -> Prediction:
+    def predict(self, rays: Numbers, confidence: Numbers, bone_lengths: Array) -> Prediction:
         """Of smoothed windows [N, W, 17, 2], 0 where not seen; rows of bone lengths with a NaN are not known."""
-        import torch
-
-        from mocap.lifting.features import window_input
-
         known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
         bones = np.where(known[:, None], bone_lengths, 0.0)
-        swap, swap_bones = H36M_17.mirror, H36M_17.mirror[1:] - 1
-        both = [
-            np.concatenate([rays, rays[:, :, swap] * [-1, 1]]),
-            np.concatenate([confidence, confidence[:, :, swap]]),
-            np.concatenate([bones, bones[:, swap_bones]]),
-        ]
-        r, c, b = (torch.as_tensor(a.astype(np.float32), device=self.device) for a in both)
-        window: WindowInput = window_input(r, c, b, torch.as_tensor(np.tile(known, 2), device=self.device))
-        with torch.inference_mode():
-            lifted: Lifted = self.net(window)
-        n = len(rays)
-        positions = lifted.positions.cpu().numpy().astype(float)
-        std = np.exp(lifted.log_std.cpu().numpy().astype(float))
+        window = normalise(rays, confidence, bones, known)
+        positions, log_std = (a.astype(float) for a in self.net(window.both_ways()))
+        n, swap = len(rays), H36M_17.mirror
+        std = np.exp(log_std)
         mirrored = positions[n:, swap] * [-1, 1, 1]
         scales = [(s.across, s.along) for s in (self.calibration.guessed, self.calibration.known)]
-        spread = 0.5 * (std[:n] + std[n:, swap]) * np.array(scales)[known.astype(int)][:, None]
-        turn = window.camera_from_virtual[:n].cpu().numpy().astype(float)
+        size = np.where(known, 1.0, ASSUMED_SIZE)[:, None, None]
+        spread = 0.5 * (std[:n] + std[n:, swap]) * size * np.array(scales)[known.astype(int)][:, None]
+        turn = window.camera_from_virtual.astype(float)
         difference = _across_along(0.5 * np.abs(positions[:n] - mirrored))
-        return Prediction(0.5 * (positions[:n] + mirrored), spread, difference, turn)
+        return Prediction(0.5 * size * (positions[:n] + mirrored), spread, difference, turn)
 
 
 def _across_along(values: Array) -> Array:

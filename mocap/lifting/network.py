@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mocap.lifting.features import CONDITION, JOINTS, WindowInput
+from mocap.lifting.inference import PER_JOINT, TYPICAL_SIZE
+from mocap.lifting.normalise import NormalWindows
 from mocap.lifting.settings import Architecture, NetworkSettings
-
-_PER_JOINT = 6  # offset (3), log standard deviation across and along the view (2), gate of the 2D point
-_TYPICAL_SIZE = 0.45  # metres per unit of the normalised coordinates
+from mocap.lifting.weights import Weights
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class LiftNet(nn.Module):
         self.middle = nn.Linear(3 * JOINTS + CONDITION, width, bias=False)
         self.middle_norm = nn.BatchNorm1d(width)
         self.blocks = nn.ModuleList(_Block(width, 1, dropout) for _ in range(settings.blocks))
-        self.head = nn.Linear(width, _PER_JOINT * JOINTS + 1)
+        self.head = nn.Linear(width, PER_JOINT * JOINTS + 1)
         self.dropout = nn.Dropout(dropout)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
@@ -104,8 +106,8 @@ class LiftNet(nn.Module):
 
 
 def _decode(raw: Tensor, now: Tensor, person: Tensor) -> Lifted:
-    joints = raw[:, 1:].reshape(-1, JOINTS, _PER_JOINT)
-    size = _TYPICAL_SIZE * torch.exp(raw[:, 0].clamp(-2, 2))[:, None, None]
+    joints = raw[:, 1:].reshape(-1, JOINTS, PER_JOINT)
+    size = TYPICAL_SIZE * torch.exp(raw[:, 0].clamp(-2, 2))[:, None, None]
     flat = now.reshape(-1, JOINTS, 3)[..., :2]
     gate = torch.sigmoid(joints[..., 5:] + 2)
     across = size * gate * flat + joints[..., :2]
@@ -115,60 +117,22 @@ def _decode(raw: Tensor, now: Tensor, person: Tensor) -> Lifted:
     return Lifted(person * (positions - positions[:, :1]), log_std + torch.log(person))
 
 
-class FoldedNet:
-    """A trained LiftNet for use: batch normalisation is part of the layers, the conditions one product.
+class OnDevice:
+    """A trained network on another device than the CPU: in and out as `mocap.lifting.inference.FoldedNet`."""
 
-    The same function of its input to rounding; at batch 1 in half the time.
-    """
+    def __init__(self, weights: Weights, device: torch.device) -> None:
+        self.device, self.net = device, load(weights).to(device)
 
-    def __init__(self, net: LiftNet) -> None:
-        with torch.no_grad():
-            blocks = [*(net.temporal if net.joins else ()), *net.blocks]
-            self.expand = _folded(net.expand, net.expand_norm) if net.joins else None
-            self.middle, self.middle_scale = _folded(net.middle, net.middle_norm), _scale(net.middle_norm)
-            joins = [_folded(b.join, b.join_norm) for b in blocks]
-            self.layers = [
-                (b.stride, join[0], *_folded(b.mix, b.mix_norm)) for b, join in zip(blocks, joins, strict=True)
-            ]
-            told = [_scale(b.join_norm)[:, None] * b.condition.weight for b in blocks]
-            self.told = torch.cat(told) if blocks else torch.zeros(0, CONDITION)
-            self.shift = torch.cat([bias for _, bias in joins]) if blocks else torch.zeros(0)
-            self.head = net.head.weight.detach(), net.head.bias.detach()
-            self.width, self.temporal = net.settings.width, len(net.temporal) if net.joins else 0
-
-    def __call__(self, window: WindowInput) -> Lifted:
-        """Predict the middle frame."""
-        tokens, condition = window.tokens, window.condition
-        batch, frames = tokens.shape[:2]
-        now = tokens[:, frames // 2]
-        told = functional.linear(condition, self.told, self.shift).split(self.width, -1)
-        y = functional.linear(torch.cat([now, condition], -1), *self.middle)
-        if self.expand is not None:
-            x = functional.linear(tokens.reshape(batch, frames // 3, -1), *self.expand).relu_()
-            for layer, extra in zip(self.layers[: self.temporal], told, strict=False):
-                x = self._block(x, extra, *layer)
-            y = y + x[:, 0] * self.middle_scale
-        x = y.relu_()[:, None]
-        for layer, extra in zip(self.layers[self.temporal :], told[self.temporal :], strict=True):
-            x = self._block(x, extra, *layer)
-        return _decode(functional.linear(x[:, 0], *self.head).float(), now.float(), window.size)
-
-    @staticmethod
-    def _block(x: Tensor, extra: Tensor, stride: int, join: Tensor, mix: Tensor, bias: Tensor) -> Tensor:
-        batch, frames, width = x.shape
-        y = functional.linear(x.reshape(batch, frames // stride, stride * width), join)
-        y = functional.linear((y + extra[:, None]).relu_(), mix, bias).relu_()
-        return x[:, stride // 2 :: stride] + y
+    def __call__(self, window: NormalWindows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Positions [B, 17, 3] m in virtual axes, and log standard deviations [B, 17, 2] of the middle frame."""
+        arrays = (window.tokens, window.condition, window.camera_from_virtual, window.size)
+        with torch.inference_mode():
+            lifted = self.net(WindowInput(*(torch.from_numpy(a).to(self.device) for a in arrays)))
+        return lifted.positions.cpu().numpy(), lifted.log_std.cpu().numpy()
 
 
-def _scale(norm: nn.BatchNorm1d) -> Tensor:
-    """What batch normalisation multiplies with [width] when it is used."""
-    assert norm.running_var is not None
-    return norm.weight / (norm.running_var + norm.eps).sqrt()
-
-
-def _folded(layer: nn.Linear, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a layer without bias and the normalisation behind it."""
-    assert norm.running_mean is not None
-    scale = _scale(norm)
-    return (scale[:, None] * layer.weight).contiguous(), norm.bias - norm.running_mean * scale
+def load(weights: Weights) -> LiftNet:
+    """The network of a weights file, for use."""
+    net = LiftNet(weights.network)
+    net.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in weights.arrays.items()})
+    return net.eval()

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.lifting.body import MEAN_BONES
+from mocap.lifting.body import ASSUMED_SIZE, MEAN_BONES
 from mocap.skeleton import H36M_17
 
 Array = NDArray[np.float64]
@@ -33,7 +33,7 @@ _BONES = H36M_17.bone_index
 _ROOT, _LENGTHS, _SIZE = 48, 51, 61  # unknowns: joints 1-16, pelvis, logarithms of the free lengths
 _LEAST_STD = 1e-4  # metres
 _SHARE = ((np.arange(10)[:, None] == _FREE) / np.bincount(_FREE)[:, None]).T  # mean of left and right
-_MEAN_LOGS = np.log(np.array(MEAN_BONES) @ _SHARE)
+_MEAN_LOGS = np.log(ASSUMED_SIZE * np.array(MEAN_BONES) @ _SHARE)
 _LENGTH_INFORMATION = np.stack([np.linalg.inv(_OWN**2 * np.eye(10) + _COMMON**2), np.eye(10) / _KNOWN**2])
 
 

@@ -176,20 +176,38 @@ def test_bad_files(windows, tmp_path):
     assert not (tmp_path / "out.npz").exists()
 
 
-def test_folded_network_is_the_same_function(rng):
+@pytest.mark.parametrize("batch", [1, 40])
+def test_the_network_in_use_is_the_one_trained(rng, batch):
+    """NumPy without torch, batch normalisation folded, against torch; few rows and many."""
     import torch
 
-    from mocap.lifting.features import window_input
-    from mocap.lifting.network import FoldedNet, LiftNet
+    from mocap.lifting.features import WindowInput
+    from mocap.lifting.inference import FoldedNet
+    from mocap.lifting.network import OnDevice, load
+    from mocap.lifting.normalise import normalise
     from mocap.lifting.weights import read_weights
 
     weights = read_weights()
-    net = LiftNet(weights.network)
-    net.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in weights.arrays.items()})
-    rays = rng.normal(0, 0.05, (40, 1, 17, 2)) + rng.normal(0, 0.01, (40, 27, 17, 2))
-    given = (rays, rng.random((40, 27, 17)), rng.uniform(0.1, 0.5, (40, 16)))
-    window = window_input(*(torch.tensor(g, dtype=torch.float32) for g in given), torch.arange(40) % 2 == 0)
+    rays = rng.normal(0, 0.05, (batch, 1, 17, 2)) + rng.normal(0, 0.01, (batch, 27, 17, 2))
+    w = normalise(
+        rays, rng.random((batch, 27, 17)), rng.uniform(0.1, 0.5, (batch, 16)), np.arange(batch) % 2 == 0
+    ).both_ways()
+    positions, log_std = FoldedNet(weights)(w)
     with torch.inference_mode():
-        a, b = net.eval()(window), FoldedNet(net)(window)
-    np.testing.assert_allclose(a.positions, b.positions, atol=1e-5)
-    np.testing.assert_allclose(a.log_std, b.log_std, atol=1e-4)
+        arrays = (w.tokens, w.condition, w.camera_from_virtual, w.size)
+        lifted = load(weights)(WindowInput(*(torch.from_numpy(a) for a in arrays)))
+    np.testing.assert_allclose(positions, lifted.positions, atol=1e-5)
+    np.testing.assert_allclose(log_std, lifted.log_std, atol=1e-4)
+    np.testing.assert_array_equal(OnDevice(weights, torch.device("cpu"))(w)[0], lifted.positions)
+
+
+def test_mirrored_input_of_the_network_is_the_input_of_the_mirrored_window(rng):
+    from mocap.lifting.normalise import normalise
+
+    rays = rng.normal(0.2, 0.05, (6, 27, 17, 2))
+    confidence = (rng.random((6, 27, 17)) > 0.1) * rng.random((6, 27, 17))
+    bones, known, mirror = rng.uniform(0.1, 0.5, (6, 16)), np.arange(6) % 2 == 0, H36M_17.mirror
+    both = normalise(rays, confidence, bones, known).both_ways()
+    other = normalise(rays[:, :, mirror] * [-1, 1], confidence[:, :, mirror], bones[:, mirror[1:] - 1], known)
+    for name in ("tokens", "condition", "camera_from_virtual", "size"):
+        np.testing.assert_allclose(getattr(both, name)[6:], getattr(other, name), atol=1e-5)
