@@ -180,12 +180,13 @@ def board_of(session: Session) -> Path | None:
 
 
 def session_inputs(session: Session) -> dict[str, Path]:
-    """Every file that a calibration from footage depends on, by the name under which it is remembered."""
-    board = board_of(session)
+    """Every file that the session's calibration depends on, by the name under which it is remembered."""
+    board, folder = board_of(session), session.resolve(session.config.session.calibration)
+    world = session.config.settings.calibrate.world
+    inputs = {"file world": session.resolve(world)} if world else {}
     if board is None:
-        return {"file calibration": session.resolve(session.config.session.calibration)}
-    folder = session.resolve(session.config.session.calibration)
-    return {"file board": board, **{f"file {p.relative_to(folder)}": p for p in footage_files(folder)}}
+        return {"file calibration": folder, **inputs}
+    return {"file board": board, **{f"file {p.relative_to(folder)}": p for p in footage_files(folder)}, **inputs}
 
 
 def footage_files(folder: Path) -> list[Path]:
@@ -222,12 +223,41 @@ def calibrate_session(session: Session) -> tuple[CameraRig, str]:
             expected="frames in which several cameras see the board at the same time",
             hint="add them, e.g. in extrinsics/, or rename the folder if `intrinsics` says it wrongly",
         )  # fmt: skip
+    if world := session.config.settings.calibrate.world:
+        from flows.world import placed
+
+        result = placed(result, session.resolve(world))
     return result.rig, result.report.to_json()
+
+
+def read_session_rig(session: Session) -> CameraRig:
+    """The rig of the session's calibration file, in the world that its settings fix.
+
+    Raises
+    ------
+    CalibrationError
+        Files that are no calibration, or that fix no world.
+    """
+    from calibration.formats import read_rig
+
+    rig = read_rig(session.resolve(session.config.session.calibration))
+    if world := session.config.settings.calibrate.world:
+        from calibration.world_frame import in_world
+        from flows.world import world_of
+
+        rig = in_world(rig, world_of(rig, session.resolve(world)))
+    return rig
 
 
 def footage_settings(settings: CalibrateSettings) -> FootageSettings:
     """The settings of session.toml as those of the library."""
+    from calibration.camera import Lens
     from calibration.collect import CollectSettings
     from calibration.footage_calibration import FootageSettings
+    from calibration.settings import CalibrationSettings
 
-    return FootageSettings(floor_frame=settings.floor_frame, collect=CollectSettings(max_frames=settings.max_frames))
+    return FootageSettings(
+        estimate=CalibrationSettings(lens=Lens.FISHEYE if settings.fisheye else Lens.BROWN_CONRADY),
+        floor_frame=settings.floor_frame,
+        collect=CollectSettings(max_frames=settings.max_frames),
+    )

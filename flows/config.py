@@ -52,11 +52,17 @@ class CalibrateSettings:
         Calibration footage: frame in which the board lies on the floor, which becomes z = 0; -1: none.
     max_frames : int
         Calibration footage: frames searched per camera, evenly spread.
+    fisheye : bool
+        Calibration footage: lenses of more than some 120 degrees, Kannala-Brandt instead of Brown-Conrady.
+    world : str
+        File that fixes the world, as `mocap calibrate --world` takes it; also for a calibration that is read.
     """
 
     crop_tolerance_px: int = 16
     floor_frame: int = -1
     max_frames: int = 900
+    fisheye: bool = False
+    world: str = ""
 
     def __post_init__(self) -> None:
         if self.crop_tolerance_px < 0:

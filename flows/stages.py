@@ -103,14 +103,13 @@ class Work:
 
 def calibrate_step(work: Work) -> Record:
     """The calibration file, or what calibration footage gives, as a rig that fits the session's videos."""
-    from calibration.formats import read_rig
-    from flows.calibration import board_of, calibrate_session
+    from flows.calibration import board_of, calibrate_session, read_session_rig
     from flows.rig_fit import fit_rig_to_images
     from mocap.storage.rig_record import RigRecord
 
     session, quality = work.session, ""
     if board_of(session) is None:
-        rig = read_rig(session.resolve(session.config.session.calibration))
+        rig = read_session_rig(session)
     else:
         rig, quality = calibrate_session(session)
     tolerance = session.config.settings.calibrate.crop_tolerance_px
@@ -343,7 +342,8 @@ def ingredients(session: Session, stage: Stage, unit: str, references: Reference
 
         inputs |= {name: session.digests.digest(path) for name, path in session_inputs(session).items()}
         if "file board" not in inputs:  # a calibration that is read, not made
-            settings.pop("floor_frame"), settings.pop("max_frames")
+            settings.pop("floor_frame"), settings.pop("max_frames"), settings.pop("fisheye")
+        settings.pop("world")  # its content is an input
         settings["cameras"] = [[c.name, c.calibration] for c in session.config.cameras]
         settings["images"] = {name: [f.width, f.height, *f.bars] for name, f in session.footage.items()}
     elif stage is Stage.SYNCHRONISE:

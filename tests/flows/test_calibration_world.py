@@ -14,8 +14,18 @@ from calibration.formats import read_rig, write_rig_toml
 from calibration.projection import Lenses, project
 from calibration.transforms import RigidTransform
 from calibration.world_frame import WorldFrame, in_world
+from flows.cache import Cache
 from flows.cli import app
+from flows.config import Assignment, Stage, assign
+from flows.execute import make_unit
+from flows.initialise import NewSession, initialise
+from flows.plan import State, make_plan
+from flows.session import Session
+from mocap.devices import DeviceChoice
 from mocap.errors import CalibrationError
+from mocap.skeleton import COCO_17
+from mocap.storage.hdf5 import read_record
+from mocap.storage.rig_record import RigRecord
 from mocap.synthetic.rig import ring_rig
 
 SECRET = RigidTransform(Rotation.from_rotvec([0.9, -1.4, 0.3]).as_matrix(), np.array([0.4, -2.0, 3.0]))
@@ -52,6 +62,35 @@ def test_scene_points_and_l_frame(tmp_path):
     (tmp_path / "l.toml").write_text("[l_frame]\n" + "".join(lines[:2]))
     with pytest.raises(CalibrationError, match=r"l\.toml: the L-frame is not understood"):
         moved_back(tmp_path, tmp_path / "l.toml")
+
+
+def test_a_session_takes_its_world_from_a_file(tmp_path):
+    points = {"corner": [0.0, 0.0, 0.0], "arm": [0.7, 0.0, 0.0], "side": [0.2, 0.4, 0.0]}
+    world = tmp_path / "points.toml"
+    world.write_text(
+        "".join(f'[[point]]\nname = "{n}"\nworld = {p}\npixels = {pixels_of(p)}\n' for n, p in points.items())
+    )
+    write_rig_toml(in_world(TRUTH, WorldFrame(SECRET, "secret")), tmp_path / "rig.toml")
+    shape = (4, 10, 1, 17)
+    np.savez(
+        tmp_path / "people.npz", keypoints=np.full((*shape, 2), 500.0), confidence=np.ones(shape),
+        cameras=np.array(TRUTH.names), joint_names=np.array(COCO_17.joints), frames=np.arange(10), fps=50.0,
+    )  # fmt: skip
+    root = tmp_path / "S"
+    initialise(NewSession(root, [], tmp_path / "people.npz", tmp_path / "rig.toml", None))
+    before = make_unit(root, Stage.CALIBRATE, "", DeviceChoice.CPU)
+    assert "world" not in before.ingredients.settings
+    assign(root / "session.toml", [Assignment.parse(f"calibrate.world={world}")])
+    reference = make_unit(root, Stage.CALIBRATE, "", DeviceChoice.CPU)
+    assert reference.key != before.key
+    session = Session(root)
+    cache = Cache(session.state, session.digests)
+    rig = read_record(cache.path(Stage.CALIBRATE, reference.key), RigRecord).to_rig()
+    np.testing.assert_allclose(rig.centres, TRUTH.centres, atol=1e-4)
+    world.write_text(world.read_text() + "# measured twice\n")
+    stale = make_plan(Session(root), cache)[0]
+    assert stale.state is State.STALE
+    assert any("file world" in reason for reason in stale.reasons)
 
 
 def test_a_walking_person(tmp_path):
