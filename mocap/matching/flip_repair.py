@@ -37,14 +37,21 @@ class Stretch:
     starts: Bools
     fps: float
 
-    def track(self, poses: Array, settings: MatchingSettings) -> Array:
-        """Running median [T, J, 3] of poses; of the frames before only, in causal mode."""
+    def track(self, poses: Array, settings: MatchingSettings, changed: Bools | None = None) -> tuple[Array, Bools]:
+        """Running median [T, J, 3] of poses; of the frames before only, in causal mode.
+
+        Where only some frames have `changed` [T], only the median of frames near them is made. Returns also which.
+        """
         half = max(1, round(_HALF_WINDOW_S * self.fps))
+        before, after = (2 * half, 0) if settings.mode is MatchMode.CAUSAL else (half, half)
+        T = len(poses)
+        near = np.ones(T, bool)
+        if changed is not None:
+            count, row = np.concatenate([[0], np.cumsum(changed)]), np.arange(T)
+            near = count[np.minimum(row + after + 1, T)] > count[np.maximum(row - before, 0)]
         track = np.empty(poses.shape)
-        causal = settings.mode is MatchMode.CAUSAL
-        window = (2 * half, 0) if causal else (half, half)
-        running_median(poses, np.cumsum(self.starts), *window, track)
-        return track
+        running_median(poses, np.cumsum(self.starts), before, after, near, track)
+        return track, near
 
 
 @dataclass(eq=False)
@@ -107,10 +114,11 @@ def repair_flips(
     rates = (settings.flip_rate, settings.flip_change_rate)
     for name, rows in groups.groups:
         pairs = groups.pairs[rows]
-        first = evidence.decide(rows, *rates, causal=causal)
+        cost = evidence.costs(rows)
+        first = evidence.decide(cost, *rates, causal=causal)
         tried = _turned(centres, person, first, pairs, stretch, settings)
         unary = track_costs(centres, person.d, person.weight, tried.track, pairs, evidence.sigma[:, rows])
-        final = evidence.decide(rows, *rates, unary, causal=causal)
+        final = evidence.decide(cost, *rates, unary, causal=causal)
         if final.any():
             same = np.array_equal(final, first)
             person = tried if same else _turned(centres, person, final, pairs, stretch, settings)
@@ -124,7 +132,7 @@ def _poses_and_track(
 ) -> tuple[Array, Array]:
     poses = np.empty((*d.shape[1:3], 3))
     poses_from_views(centres, d, weight, poses)
-    return poses, stretch.track(poses, settings)
+    return poses, stretch.track(poses, settings)[0]
 
 
 def _turned(
@@ -136,16 +144,20 @@ def _turned(
     d, weight, order = (swap_pairs(x, flipped, pairs) for x in (person.d, person.weight, person.order))
     joints = pairs.ravel()
     poses, track = person.poses.copy(), person.track.copy()
-    # Only the joints concerned have moved.
-    part = _poses_and_track(
-        centres, np.ascontiguousarray(d[:, :, joints]), np.ascontiguousarray(weight[:, :, joints]), stretch, settings
-    )
-    poses[:, joints], track[:, joints] = part
+    # Only the joints concerned have moved, and only in these frames.
+    changed = np.asarray(flipped.any(0))
+    at = np.ix_(changed, joints)
+    part = np.empty((int(changed.sum()), len(joints), 3))
+    turned = (np.ascontiguousarray(x[:, changed][:, :, joints]) for x in (d, weight))
+    poses_from_views(centres, *turned, part)
+    poses[at] = part
+    new, near = stretch.track(np.ascontiguousarray(poses[:, joints]), settings, changed)
+    track[np.ix_(near, joints)] = new[near]
     return PersonViews(d, weight, order, poses, track)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def running_median(poses: Array, piece: Ints, before: int, after: int, track: Array) -> None:
+def running_median(poses: Array, piece: Ints, before: int, after: int, wanted: Bools, track: Array) -> None:
     """Median over time of each coordinate, within continuous pieces.
 
     Parameters
@@ -156,6 +168,8 @@ def running_median(poses: Array, piece: Ints, before: int, after: int, track: Ar
         Number of the continuous piece each frame lies in.
     before, after : int
         Frames to either side.
+    wanted : bool [T]
+        Frames whose median is made.
     track : float64 [T, J, 3]
         Result; NaN where fewer than a third of the window is known.
     """
@@ -163,6 +177,8 @@ def running_median(poses: Array, piece: Ints, before: int, after: int, track: Ar
     size = before + after + 1
     window = np.empty(size)
     for t in range(T):
+        if not wanted[t]:
+            continue
         for j in range(J):
             for x in range(3):
                 n = 0

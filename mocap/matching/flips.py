@@ -112,6 +112,9 @@ def pair_costs(
         Changes its sign, and nothing else, when one of the views is flipped.
     """
     V, T = d.shape[0], d.shape[1]
+    place = np.full(V, -1)
+    for c in range(len(core)):
+        place[core[c]] = c
     for i in range(pairs.shape[0]):
         left, right = pairs[i, 0], pairs[i, 1]
         for t in range(T):
@@ -121,6 +124,9 @@ def pair_costs(
                     b = core[c]
                     cost[i, t, v, c] = 0.0
                     if v == b:
+                        continue
+                    if b < v and place[v] >= 0:
+                        cost[i, t, v, c] = cost[i, t, b, place[v]]
                         continue
                     total_alike, total_crossed, n_alike, n_crossed = 0.0, 0.0, 0, 0
                     for side in range(4):
@@ -197,15 +203,18 @@ class FlipEvidence:
         sign = np.where(flipped.T, np.float32(-1), np.float32(1))
         self.cost[rows] *= (sign[:, :, None] * sign[:, None, self.core])[None]
 
+    def costs(self, rows: NDArray[np.int64]) -> Array:
+        """Sum over the pairs `rows`: float64 [T, V, C]."""
+        return np.asarray(self.cost[rows].sum(0, dtype=np.float64))
+
     def decide(
-        self, rows: NDArray[np.int64], flip_rate: float, change_rate: float, unary: Array | None = None, *,
-        causal: bool = False,
-    ) -> Bools:  # fmt: skip
-        """Bool [V, T]: in which views and frames the pairs `rows` are swapped.
+        self, cost: Array, flip_rate: float, change_rate: float, unary: Array | None = None, *, causal: bool = False
+    ) -> Bools:
+        """Bool [V, T]: in which views and frames the pairs whose `costs` these are, are swapped.
 
         Parameters
         ----------
-        rows : int [m]
+        cost : float64 [T, V, C]
         flip_rate, change_rate : float
             Prior probabilities of being flipped and of changing, per frame.
         unary : float64 [T, V], optional
@@ -213,7 +222,6 @@ class FlipEvidence:
         causal : bool
             Each frame by itself and those before it.
         """
-        cost = self.cost[rows].sum(0, dtype=np.float64)
         T, V = cost.shape[:2]
         flipped = np.zeros((V, T), bool)
         change_cost = float(np.log((1 - change_rate) / change_rate))
