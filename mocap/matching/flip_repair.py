@@ -148,8 +148,8 @@ def _turned(
     changed = np.asarray(flipped.any(0))
     at = np.ix_(changed, joints)
     part = np.empty((int(changed.sum()), len(joints), 3))
-    turned = (np.ascontiguousarray(x[:, changed][:, :, joints]) for x in (d, weight))
-    poses_from_views(centres, *turned, part)
+    rays, w = (np.ascontiguousarray(x[:, changed][:, :, joints]) for x in (d, weight))
+    poses_from_views(centres, rays, w, part)
     poses[at] = part
     new, near = stretch.track(np.ascontiguousarray(poses[:, joints]), settings, changed)
     track[np.ix_(near, joints)] = new[near]
