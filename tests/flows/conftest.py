@@ -90,6 +90,12 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.wait(timeout=240)
 
 
+@pytest.fixture
+def studio_server(api: str, monkeypatch: pytest.MonkeyPatch, _own_prefect_home: None) -> None:
+    """Programs that the test starts use the shared Prefect server: most have nothing to do with whose it is."""
+    monkeypatch.setenv("PREFECT_API_URL", api)
+
+
 @pytest.fixture(autouse=True)
 def _own_prefect_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests never talk to a Prefect server that the user runs."""

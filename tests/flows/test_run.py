@@ -78,7 +78,7 @@ def one_message(done: subprocess.CompletedProcess[str]) -> str:
     return done.stderr
 
 
-def test_from_keypoints_to_bvh_and_back_to_nothing_to_do(keypoint_session, keypoint_files, tmp_path):
+def test_from_keypoints_to_bvh_and_back_to_nothing_to_do(keypoint_session, keypoint_files, api, tmp_path, monkeypatch):
     mocap("run", keypoint_session)
     assert set(states(keypoint_session).values()) == {State.UP_TO_DATE}
 
@@ -105,6 +105,7 @@ def test_from_keypoints_to_bvh_and_back_to_nothing_to_do(keypoint_session, keypo
     scored = json.loads(mocap("evaluate", keypoint_session, "--ground-truth", tmp_path / "truth.npz", "--json").stdout)
     assert scored["mpjpe_mm"] == pytest.approx(1000 * np.nanmean(error), abs=0.01)
 
+    monkeypatch.setenv("PREFECT_API_URL", api)  # the first run had a private server; these go on with another
     mocap("run", keypoint_session, "--set", "filter.cutoff_hz=4")
     record = last_run(Session(keypoint_session).state)
     assert record is not None
@@ -141,6 +142,7 @@ def test_bad_commands_end_in_one_message(keypoint_session, arguments, said):
     assert (keypoint_session / "session.toml").read_bytes() == before
 
 
+@pytest.mark.usefixtures("studio_server")
 def test_nobody_in_any_view_is_said(tmp_path, keypoint_files):
     shape = (4, 20, 1, 17)
     nobody = Keypoints2D(
@@ -154,6 +156,7 @@ def test_nobody_in_any_view_is_said(tmp_path, keypoint_files):
     assert states(tmp_path / "S")["detect", ""] is State.UP_TO_DATE
 
 
+@pytest.mark.usefixtures("studio_server")
 def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path, keypoint_files):
     small = tmp_path / "small"
     small.mkdir()
@@ -188,6 +191,7 @@ def test_an_array_that_is_no_npz_ends_in_one_message(tmp_path, keypoint_files):
     assert not (tmp_path / "o.npz").exists()
 
 
+@pytest.mark.usefixtures("studio_server")
 def test_fps_that_was_given_replaces_that_of_keypoints(keypoint_files, tmp_path):
     root = tmp_path / "S"
     initialise(NewSession(root, [], keypoint_files.keypoints, keypoint_files.rig, 25.0))
@@ -197,8 +201,10 @@ def test_fps_that_was_given_replaces_that_of_keypoints(keypoint_files, tmp_path)
         assert float(result["fps"]) == 25.0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_ends_at_once_with_one_message(keypoint_session, number):
+@pytest.mark.parametrize(("number", "private"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_an_interrupted_run_ends_at_once_with_one_message(keypoint_session, api, monkeypatch, number, private):
+    if not private:
+        monkeypatch.setenv("PREFECT_API_URL", api)
     run = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTIBLE, str(keypoint_session)],
         stderr=subprocess.PIPE, text=True, start_new_session=True,
@@ -215,6 +221,7 @@ def test_an_interrupted_run_ends_at_once_with_one_message(keypoint_session, numb
     record = last_run(Session(keypoint_session).state)
     assert record is not None
     assert record.outcome == "interrupted"
+    monkeypatch.setenv("PREFECT_API_URL", api)
     mocap("run", keypoint_session)
     assert set(states(keypoint_session).values()) == {State.UP_TO_DATE}
 
@@ -227,6 +234,7 @@ def test_settings_do_not_change_while_a_run_works(keypoint_session):
     assert (keypoint_session / "session.toml").read_bytes() == before
 
 
+@pytest.mark.usefixtures("studio_server")
 @pytest.mark.skipif(
     os.environ.get("MOCAP_OFFLINE") == "1" and not is_available("blazepose"), reason="needs BlazePose's weights"
 )
