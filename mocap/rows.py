@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from mocap.arrays import Record, array_specs
 
 R = TypeVar("R", bound=Record)
+# Rows read at a time to take some of them.
+_SPAN = 1024
+
 R_co = TypeVar("R_co", bound=Record, covariant=True)
 
 
@@ -84,10 +87,18 @@ def take(record: R, rows: slice | NDArray[np.int64]) -> R:
 
 
 def pick(source: Rows[R], index: NDArray[np.int64]) -> R:
-    """The rows `index`, which must increase; rows that follow each other are read together."""
-    runs = np.split(index, np.flatnonzero(np.diff(index) != 1) + 1) if len(index) else []
-    pieces = (source.read(slice(int(run[0]), int(run[-1]) + 1)) for run in runs)
-    return join(Pieces(len(index), pieces)) if runs else source.head
+    """The rows `index`, which must increase; those near each other are read together."""
+    if not len(index):
+        return source.head
+    starts = [0]
+    for k, row in enumerate(index.tolist()):
+        if row - index[starts[-1]] >= _SPAN:
+            starts.append(k)
+
+    def part(rows: NDArray[np.int64]) -> R:
+        return take(source.read(slice(int(rows[0]), int(rows[-1]) + 1)), rows - rows[0])
+
+    return join(Pieces(len(index), (part(rows) for rows in np.split(index, starts[1:]))))
 
 
 def join(whole: Pieces[R]) -> R:
