@@ -6,7 +6,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.triangulation.hypotheses import KEPT_PAIRS, inlier_mask, is_known, mode_spread, pair_points
+from mocap.triangulation.hypotheses import (
+    CLEAR,
+    KEPT_PAIRS,
+    beyond_doubt,
+    inlier_mask,
+    is_known,
+    mode_spread,
+    pair_points,
+)
 from mocap.triangulation.kernels import (
     BEHIND,
     DISAGREE,
@@ -155,7 +163,8 @@ def _robust_point(
         e = expectation_maximisation(pose, packed, views, seen, spread, X, gamma, r2, sums, Ck)
         certain = known or e > null + 5.0
         for k in range(seen):
-            certain &= known or gamma[views[k]] > 0.9
+            certain &= known or gamma[views[k]] > CLEAR
+        certain = certain or (e > null + 5.0 and beyond_doubt(pose, packed, views, seen, spread, X, gamma))
         if e > -np.inf:
             modes[0], evidence[0], covs[0], masks[0], n = X, e, Ck, inlier_mask(gamma), 1
     if not certain:

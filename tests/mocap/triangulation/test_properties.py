@@ -99,6 +99,33 @@ def test_one_bad_view_does_not_move_the_point(rng):
     assert error.mean() < 1.6 * clean.mean()
 
 
+def test_wrong_views_among_many_are_as_if_they_were_not_there(rng):
+    rig, X = ring_rig(16, seed=6), body_points(rng)
+    batch = observations(rig, X, 2.0, rng)
+    order = rng.permuted(np.tile(np.arange(16), (len(X), 1)), axis=1).T
+    off, joint = order[:3], np.arange(len(X))
+    pixels = batch.pixels.copy()
+    pixels[off, joint] += rng.choice([-150.0, 150.0], (3, len(X), 2))
+    confidence = batch.confidence.copy()
+    confidence[off, joint] = 0.0
+    wrong = solve(rig, Observations(pixels, batch.confidence, batch.uncertainty))
+    without = solve(rig, Observations(batch.pixels, confidence, batch.uncertainty))
+    np.testing.assert_allclose(wrong.positions, without.positions, atol=1e-5)
+    np.testing.assert_allclose(wrong.covariance, without.covariance, rtol=1e-2, atol=1e-8)
+
+
+def test_many_views_that_agree_on_another_point_do_not_win(rng):
+    """Six of sixteen views see somebody else's joint: a rival that all of them support."""
+    rig, X = ring_rig(16, seed=7), body_points(rng)
+    batch, other = observations(rig, X, 2.0, rng), observations(rig, X + [0.5, 0.4, 0.0], 2.0, rng)
+    pixels = batch.pixels.copy()
+    pixels[::3] = other.pixels[::3]
+    points = solve(rig, Observations(pixels, batch.confidence, batch.uncertainty))
+    assert (points.reason == Reason.FOUND).all()
+    assert np.linalg.norm(points.positions - X, axis=1).max() < 0.02
+    assert points.inlier[:, ::3].max() < 0.5
+
+
 def test_single_view_and_nothing_seen(rng):
     rig = ring_rig(3, seed=1)
     batch = observations(rig, body_points(rng, 3), 0.0, rng)
