@@ -241,12 +241,12 @@ class _Problem:
         change = (solved[:, 0] - solved[:, 1 : P + 1] @ delta).reshape(-1, 3)
         energy = energy - s.weight * (s.bend * s.residual).sum(-1)
         exact = np.einsum("pn,n,qn->pq", self.levers, energy, self.levers) - turned.T @ solved[:, P + 1 : -1]
-        C = self._covariance(exact, s, solved[:, P + 1 : -1], self._times(clocks))
+        C = self._covariance(exact, s, solved[:, P + 1 : -1], self._times(clocks), spent)
         after = self._moved(clocks, delta, C, s.scale)
         splines = replace(splines, coefficients=splines.coefficients + change)
         return _Step(after, splines, normal, float(np.abs(delta).max(initial=0.0)), spent)
 
-    def _covariance(self, information: Array, s: _Samples, taken: Array, times: Array) -> Array:
+    def _covariance(self, information: Array, s: _Samples, taken: Array, times: Array, spent: float) -> Array:
         """Covariance of the clocks [P, P].
 
         The inverse of the likelihood's exact curvature: Gauss-Newton's would count the errors of the
@@ -263,7 +263,8 @@ class _Problem:
         for p in range(P):
             follows = np.einsum("nri,ni->nr", s.J, s.basis.of(s.basis.value, taken[:, p].reshape(-1, 3)))
             own[p] = s.weight * ((self.levers[p][:, None] * s.speed - follows) * s.residual).sum(-1)
-        variance = np.maximum(np.diag(C), 1e-300)
+        # Residuals are smaller than errors by what the splines took.
+        variance = np.maximum(np.diag(C), 1e-300) * self._freedom(spent)
         spread = np.ones(P)
         for length, groups, chance in (
             (_TRACK_BLOCK_S, self.data.track, 1.0), (_VIEW_BLOCK_S, np.zeros_like(self.data.track), _CHANCE)
@@ -275,10 +276,13 @@ class _Problem:
             spread = np.where(ratio > chance, np.maximum(spread, ratio), spread)
         return C * np.outer(spread, spread)
 
+    def _freedom(self, spent: float) -> float:
+        """What share of the samples' freedom the splines left."""
+        return max(1 - spent / (2 * len(self.data.time)), 0.1)
+
     def _weights(self, r: Array, spent: float) -> tuple[Array, Array]:
         """Weights [N] of the samples and the scale [V] of each view's errors."""
-        freedom = max(1 - spent / (2 * len(r)), 0.1)
-        d = self.data
+        freedom, d = self._freedom(spent), self.data
         relative = np.abs(r).max(-1) / d.sigma
         scale = np.ones(self.views)
         for v in range(self.views):

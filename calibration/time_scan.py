@@ -241,16 +241,26 @@ def judge(evidence: Sequence[OffsetCosts]) -> OffsetCurve:
     if not np.isfinite(cost).any():
         return OffsetCurve(offsets, cost, np.nan, 0.0)
     best = int(np.nanargmin(cost))
-    # Offsets beside the best fit nearly as well; only those beyond its valley are rivals.
-    far = np.isfinite(cost) & (np.abs(offsets - offsets[best]) > _NEIGHBOURHOOD_S)
+    far = np.isfinite(cost) & (np.abs(offsets - offsets[best]) > _NEIGHBOURHOOD_S) & ~_valley(cost, best)
     certainty = 0.0
     if far.any():
         rival = int(np.flatnonzero(far)[np.argmin(cost[far])])
         parts = [_block_gains(e, best, rival) for e in evidence]
         gains = np.concatenate([p for p in parts if len(p) >= 3] or [np.zeros(0)])
         if len(gains) >= 6:
-            certainty = float(gains.mean() / max(gains.std(ddof=1), 1e-3) * np.sqrt(len(gains)))
+            # Where people move now and then the gain is large now and then, which speaks for it, not against.
+            mean = float(gains.mean() / max(gains.std(ddof=1), 1e-3) * np.sqrt(len(gains)))
+            certainty = max(mean, signed_ranks(gains))
     return OffsetCurve(offsets, cost, float(offsets[best]), certainty)
+
+
+def _valley(cost: Array, best: int) -> NDArray[np.bool_]:
+    """Offsets [L] about the best that fit nearly as well, up to half its depth: wide where motion is slow."""
+    high = ~(cost <= (cost[best] + np.nanmedian(cost)) / 2)
+    inside = np.zeros(len(cost), bool)
+    before, behind = (int(np.argmax(np.append(side, True))) for side in (high[best::-1], high[best:]))
+    inside[best + 1 - before : best + behind] = True
+    return inside
 
 
 def _mean_cost(cost: NDArray[np.float32]) -> Array:
@@ -266,6 +276,16 @@ def _block_gains(evidence: OffsetCosts, best: int, rival: int) -> Array:
     block = evidence.block[known]
     count, total = np.bincount(block), np.bincount(block, gain[known])
     return total[count > 0] / count[count > 0]
+
+
+def signed_ranks(gains: Array) -> float:
+    """How many standard errors gains [N], however uneven, lie above zero, by Wilcoxon's signed ranks (1945)."""
+    gains = gains[np.abs(gains) > 1e-9]
+    n = len(gains)
+    if not n:
+        return 0.0
+    ranks = 1 + np.argsort(np.argsort(np.abs(gains), kind="stable"), kind="stable")
+    return float((np.sign(gains) * ranks).sum() / np.sqrt(n * (n + 1) * (2 * n + 1) / 6))
 
 
 def shifted(evidence: OffsetCosts, shift_s: float, *, mirrored: bool = False) -> OffsetCosts:

@@ -290,8 +290,8 @@ class StageSpec:
 
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(4, (), calibrate_step),
-    Stage.DETECT: StageSpec(5, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(10, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.DETECT: StageSpec(6, (), detect_step),
+    Stage.SYNCHRONISE: StageSpec(11, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(4, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(4, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(6, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),

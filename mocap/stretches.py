@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mocap.rows import take
 from mocap.types import Keypoints2D
-
-
-def take_rows(keypoints: Keypoints2D, rows: NDArray[np.int64] | slice) -> Keypoints2D:
-    """Some frames [R] of a take, in order."""
-    return replace(
-        keypoints,
-        keypoints=keypoints.keypoints[:, rows],
-        confidence=keypoints.confidence[:, rows],
-        uncertainty=keypoints.uncertainty[:, rows],
-        frames=keypoints.frames[rows],
-    )
 
 
 def spread_windows(keypoints: Keypoints2D, count: int, length: int) -> Keypoints2D:
@@ -27,7 +15,7 @@ def spread_windows(keypoints: Keypoints2D, count: int, length: int) -> Keypoints
     Runs, not single frames: matching people needs their neighbours in time.
     """
     n_frames = len(keypoints.frames)
-    return keypoints if n_frames <= count * length else take_rows(keypoints, window_rows(n_frames, count, length))
+    return keypoints if n_frames <= count * length else take(keypoints, window_rows(n_frames, count, length))
 
 
 def window_rows(n_frames: int, count: int, length: int) -> NDArray[np.int64]:

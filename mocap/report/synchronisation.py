@@ -26,7 +26,7 @@ def section(alignment: AlignmentRecord | None) -> str:
         rows.append((
             name, number(a.rate[v], 3), number(a.offset_s[v], 2, 1000), number(a.measured_s[v], 2, 1000),
             number(a.measured_std_s[v], 2, 1000), number(a.drift[v], 1, 1e6), number(a.drift_std[v], 1, 1e6),
-            lost or "–", a.statements[v],
+            lost or "–", a.statements[v].removeprefix(f"{name}: "),
         ))  # fmt: skip
     parts = [
         page.paragraph(f"Camera times: {a.method}." if a.method else "Camera times as given."),

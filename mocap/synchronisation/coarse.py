@@ -11,7 +11,7 @@ from calibration.camera import CameraRig
 from calibration.projection import Lenses, rays
 from calibration.synchronisation import TimeModel
 from calibration.time_scan import OffsetCosts, OffsetCurve, judge, scan_pair, shifted
-from mocap.stretches import take_rows
+from mocap.rows import take
 from mocap.types import Keypoints2D
 
 Array = NDArray[np.float64]
@@ -66,7 +66,7 @@ class Sights:
     def of(keypoints: Keypoints2D, rig: CameraRig, clocks: TimeModel) -> Sights:
         """Of the middle of a take; of `clocks` only rates and gaps count."""
         extra = max(0, len(keypoints.frames) - _MOST_FRAMES)
-        keypoints = take_rows(keypoints, slice(extra // 2, len(keypoints.frames) - (extra + 1) // 2))
+        keypoints = take(keypoints, slice(extra // 2, len(keypoints.frames) - (extra + 1) // 2))
         seen = keypoints.confidence >= _MIN_CONFIDENCE
         pixels = np.where(seen[..., None], keypoints.keypoints, np.nan).astype(np.float64)
         centres, directions = rays(Lenses.of(rig), pixels)

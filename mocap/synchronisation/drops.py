@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.synchronisation import Gap, TimeModel
-from calibration.time_scan import OffsetCosts, costs_at
+from calibration.time_scan import OffsetCosts, costs_at, signed_ranks
 from mocap.synchronisation.coarse import CoarseOffsets, Sights, against_group
 
 Array = NDArray[np.float64]
@@ -179,12 +179,7 @@ def _drifting(binned: Array, step: float, width: float) -> Array:
 
 
 def _certainty(gain: Array) -> float:
-    gain = gain[np.abs(gain) > 1e-9]
-    n = len(gain)
-    if n < _LEAST_BINS:
-        return 0.0
-    ranks = 1 + np.argsort(np.argsort(np.abs(gain), kind="stable"), kind="stable")
-    return float((np.sign(gain) * ranks).sum() / np.sqrt(n * (n + 1) * (2 * n + 1) / 6))
+    return signed_ranks(gain) if (np.abs(gain) > 1e-9).sum() >= _LEAST_BINS else 0.0
 
 
 def _position(

@@ -13,7 +13,8 @@ from calibration.synchronisation import Gap, TimeModel
 from calibration.time_refinement import Clocks, PointTracks, refine_clocks
 from mocap.matching import MatchingSettings, match_people
 from mocap.resampling import to_common_time
-from mocap.stretches import take_rows, window_rows
+from mocap.rows import take
+from mocap.stretches import window_rows
 from mocap.synchronisation.coarse import CoarseOffsets
 from mocap.timeline import segments
 from mocap.types import Keypoints2D, Matches
@@ -101,7 +102,7 @@ def _sample(keypoints: Keypoints2D, model: TimeModel, behind: Gap | None) -> Key
         left = np.searchsorted(frames, model.frames_at(v, frames[wanted] / fps, fps), side="right") - 1
         rows += [np.clip(left + k, 0, len(frames) - 1) for k in (-1, 0, 1)]
     needed = np.unique(np.concatenate(rows))
-    return take_rows(to_common_time(take_rows(keypoints, needed), model), np.searchsorted(needed, wanted))
+    return take(to_common_time(take(keypoints, needed), model), np.searchsorted(needed, wanted))
 
 
 def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray[np.bool_]) -> PointTracks:

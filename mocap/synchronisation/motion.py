@@ -12,6 +12,7 @@ from calibration.camera import CameraRig
 from calibration.synchronisation import Gap, SynchronisationMethod, SynchronisationSettings, TimeModel
 from calibration.time_evidence import ClockEvidence, combine
 from calibration.time_refinement import Clocks
+from calibration.time_scan import CLEAR, OffsetCurve
 from mocap.synchronisation.coarse import CoarseOffsets, Sights, coarse_offsets
 from mocap.synchronisation.drops import Drop, find_drop
 from mocap.synchronisation.fine import fine_clocks
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 
 _MOST_DROPS = 6
 NOTHING_RECORDED = Recorded()
+_NOT_APART = "genlocked: no offset shows in the motion"
+_NOT_TOLD = "taken for genlocked, as nothing shows otherwise; the motion does not tell of all cameras"
 # Not decided: an offset known worse than this part of a frame says less than the cameras' name plate.
 _VAGUE_FRAMES = 0.3
 # Beyond doubt not genlocked: more than this part of a frame, and far more than its uncertainty.
@@ -118,7 +121,9 @@ def times_from_motion(
         std,
         " and ".join(["motion in the take", *(p.source for p in recorded.evidence)])
         if used
-        else "genlocked: no offset shows in the motion",
+        else _NOT_APART
+        if decided.all()
+        else _NOT_TOLD,
         rate,
         drift_std,
         gaps,
@@ -264,11 +269,21 @@ def _statement(
 ) -> str:  # fmt: skip
     if not np.isfinite(offset[v]):
         if not np.isfinite(coarse.offset_s[v]):
-            return f"{name}: cannot be decided from this motion (no offset fits clearly better than the others)"
-        return f"{name}: cannot be decided from this motion (too little movement)"
+            return f"{name}: cannot be decided from this motion ({_why_not(coarse.curves[v])}), taken for 0"
+        return f"{name}: cannot be decided from this motion (too little movement), taken for 0"
     if v == coarse.reference:
         return f"{name}: reference"
     text = f"{name}: {1e3 * offset[v]:+.2f} +- {1e3 * std[v]:.2f} ms ({offset[v] / step:+.2f} frames)"
     if drift[1][v] > 0:
         text += f", drift {1e6 * drift[0][v]:+.1f} +- {1e6 * drift[1][v]:.1f} ppm"
     return text if used else text + ", taken for 0"
+
+
+def _why_not(curve: OffsetCurve | None) -> str:
+    """What the motion tells of a camera's offset that it does not decide."""
+    if curve is None or np.isnan(curve.best_s):
+        return "it never sees people while another camera does"
+    best = f"fits the others best at {-1e3 * curve.best_s:+.0f} ms"
+    if not curve.certainty:
+        return f"{best}, but too short or too still to say how much better than elsewhere"
+    return f"{best}, but better than elsewhere by {curve.certainty:.1f} standard errors only, {CLEAR:.0f} needed"

@@ -15,6 +15,7 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,59 +69,85 @@ def make_take(seed: int, kind: MotionKind, sigma: float, seconds: float = 10.0, 
     return Take(keypoints, offset, drift)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What was found of some takes: errors (s, and of the drift), in stated standard deviations, and what was not."""
 
-    name: str
-    rms_ms: float
-    worst_ms: float
-    within_one_std: float
-    drift_ppm: float
+    error_s: np.ndarray
+    z: np.ndarray
+    drift: np.ndarray
     undecided: int
     seconds: float
+    takes: int = 1
+
+    @property
+    def rms_ms(self) -> float:
+        """Error of the offsets."""
+        return _rms(1e3 * self.error_s)
+
+    @property
+    def within_one_std(self) -> float:
+        """Share of the offsets."""
+        return float(np.mean(np.abs(self.z) < 1))
+
+    @staticmethod
+    def all_of(parts: Sequence[Found]) -> Found:
+        """Several together."""
+        joined = (np.concatenate([getattr(p, n) for p in parts]) for n in ("error_s", "z", "drift"))
+        undecided, seconds, takes = (sum(getattr(p, n) for p in parts) for n in ("undecided", "seconds", "takes"))
+        return Found(*joined, undecided, seconds, takes)
 
 
 def measure(
     name: str, kinds: tuple[MotionKind, ...], draws: int, sigma: float, seconds: float, ppm: float, first: int = 0
-) -> Row:
-    """Errors over `draws` takes of each kind of motion, seeds from `first` on."""
-    errors, z, drifts, undecided = [], [], [], 0
-    began = time.process_time()
-    for k, kind in enumerate(kinds):
-        for seed in range(draws):
-            take = make_take(first + 100 * k + seed, kind, sigma, seconds, ppm)
-            found = times_from_motion(take.keypoints, RIG, SynchronisationSettings(method="motion"))  # type: ignore[arg-type]
-            decided = np.isfinite(found.offset_s)
-            undecided += int((~decided).sum())
-            others = decided & (np.arange(len(RIG)) != found.coarse.reference)
-            error = found.offset_s - take.offset_s + take.offset_s[found.coarse.reference]
-            # With drift, zero is an end of the take: the middle is what the error matters at.
-            middle = seconds / 2 * (found.times.drift - take.drift) if ppm else 0.0
-            errors += list((error + middle)[others])
-            z += list(error[others] / found.std_s[others])
-            drifts += list((found.times.drift - take.drift)[others])
-    ms = 1e3 * np.array(errors)
-    return Row(
-        name, float(np.sqrt(np.mean(ms**2))), float(np.abs(ms).max()), float(np.mean(np.abs(z) < 1)),
-        float(1e6 * np.sqrt(np.mean(np.square(drifts)))) if ppm else float("nan"), undecided,
-        (time.process_time() - began) / (draws * len(kinds)),
-    )  # fmt: skip
+) -> list[tuple[str, Found]]:
+    """Errors over `draws` takes of each kind of motion, seeds from `first` on; all together, then by motion."""
+    found = [
+        (
+            kind.value.replace("_", " "),
+            _measured(kind, range(first + 100 * k, first + 100 * k + draws), sigma, seconds, ppm),
+        )
+        for k, kind in enumerate(kinds)
+    ]
+    return [(name, Found.all_of([f for _, f in found])), *((f"- {kind}", f) for kind, f in found)]
 
 
-def table(rows: list[Row]) -> str:
+def _measured(kind: MotionKind, seeds: range, sigma: float, seconds: float, ppm: float) -> Found:
+    parts = []
+    for seed in seeds:
+        take = make_take(seed, kind, sigma, seconds, ppm)
+        began = time.process_time()
+        found = times_from_motion(take.keypoints, RIG, SynchronisationSettings(method="motion"))  # type: ignore[arg-type]
+        decided = np.isfinite(found.offset_s)
+        others = decided & (np.arange(len(RIG)) != found.coarse.reference)
+        error = found.offset_s - take.offset_s + take.offset_s[found.coarse.reference]
+        z = error[others] / found.std_s[others]
+        drift = found.times.drift - take.drift
+        # With drift, zero is an end of the take: the middle is what the error matters at.
+        middle = error + (seconds / 2 * drift if ppm else 0.0)
+        spent = time.process_time() - began
+        parts.append(Found(middle[others], z, drift[others], int((~decided).sum()), spent))
+    return Found.all_of(parts)
+
+
+def table(rows: Sequence[tuple[str, Found]], *, drifting: bool = False) -> str:
     """Markdown."""
     lines = [
-        "| takes | offset error, RMS ms | worst ms | within 1 std (68 %) | drift error, RMS ppm | undecided | CPU s |",
-        "|---|---|---|---|---|---|---|",
+        "| takes | offsets | error, RMS ms | worst ms | within 1 std (68 %) | error / std, RMS | drift error, RMS ppm "
+        "| undecided | CPU s a take |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for r in rows:
-        drift = "" if np.isnan(r.drift_ppm) else f"{r.drift_ppm:.1f}"
+    for name, f in rows:
+        worst, drift = np.abs(1e3 * f.error_s).max(initial=0), f"{_rms(1e6 * f.drift):.1f}" if drifting else ""
         lines.append(
-            f"| {r.name} | {r.rms_ms:.2f} | {r.worst_ms:.2f} | {100 * r.within_one_std:.0f} % | {drift} "
-            f"| {r.undecided} | {r.seconds:.1f} |"
+            f"| {name} | {len(f.z)} | {f.rms_ms:.2f} | {worst:.2f} | {100 * f.within_one_std:.0f} % | {_rms(f.z):.2f} "
+            f"| {drift} | {f.undecided} | {f.seconds / f.takes:.1f} |"
         )
     return "\n".join(lines)
+
+
+def _rms(values: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(values)))) if len(values) else float("nan")
 
 
 def cost() -> str:
@@ -237,23 +264,23 @@ def main() -> None:
     parser.add_argument("--demo", type=Path)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    rows = (
-        []
-        if not options.draws
-        else [
-            measure("3 px, known calibration", KINDS, options.draws, 3.0, 10.0, 0.0, options.seed),
-            measure("5 px", KINDS, options.draws, 5.0, 10.0, 0.0, options.seed),
-        ]
-    )
+    for name, sigma in (("3 px, known calibration", 3.0), ("5 px", 5.0)):
+        if options.draws:
+            say(table(measure(name, KINDS, options.draws, sigma, 10.0, 0.0, options.seed)))
     if options.drift:
         draws = max(1, options.draws // 2)
-        rows.append(measure("5 minutes, up to 50 ppm, 3 px", KINDS[:2], draws, 3.0, 300.0, 50.0, options.seed))
-    if rows:
-        sys.stdout.write(table(rows) + "\n")
+        rows = measure("5 minutes, up to 50 ppm, 3 px", KINDS[:2], draws, 3.0, 300.0, 50.0, options.seed)
+        say(table(rows, drifting=True))
     if options.cost:
-        sys.stdout.write("\n" + cost() + "\n")
+        say(cost())
     if options.demo:
-        sys.stdout.write("\n" + demo(options.demo) + "\n")
+        say(demo(options.demo))
+
+
+def say(text: str) -> None:
+    """Print at once."""
+    sys.stdout.write(text + "\n\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ import pytest
 from calibration.synchronisation import Gap, SynchronisationSettings, TimeModel
 from mocap.errors import DataError
 from mocap.resampling import to_common_time
+from mocap.rows import take
 from mocap.skeleton import H36M_17
-from mocap.stretches import spread_windows, take_rows
+from mocap.stretches import spread_windows
 from mocap.synchronisation import align_cameras, drops, times_from_motion
 from mocap.synchronisation.align import check_overlap
 from mocap.synchronisation.coarse import CoarseOffsets, Sights
@@ -29,7 +30,7 @@ SETTINGS = SynchronisationSettings(search_s=0.5)
 def losing(camera, frame, missing):
     """The take when a camera's file lacks some frames and goes on as if it did not."""
     stored = np.r_[np.arange(frame), np.arange(frame + missing, len(TAKE.frames))]
-    short = take_rows(TAKE, np.arange(len(stored)))
+    short = take(TAKE, np.arange(len(stored)))
     points, confidence = short.keypoints.copy(), short.confidence.copy()
     points[camera], confidence[camera] = TAKE.keypoints[camera, stored], TAKE.confidence[camera, stored]
     return replace(short, keypoints=points, confidence=confidence)
@@ -104,7 +105,7 @@ def test_windows_of_a_take():
 
 
 def test_no_overlap_is_not_guessed():
-    apart = take_rows(TAKE, np.arange(140))
+    apart = take(TAKE, np.arange(140))
     points, confidence = apart.keypoints.copy(), apart.confidence.copy()
     points[2], confidence[2] = TAKE.keypoints[2, 160:], TAKE.confidence[2, 160:]
     found = times_from_motion(replace(apart, keypoints=points, confidence=confidence), RIG, SETTINGS)
