@@ -7,7 +7,7 @@ from scipy.interpolate import CubicSpline
 from calibration.errors import CalibrationError
 from calibration.projection import Lenses, project, rays, undistort
 from calibration.time_refinement import Clocks, PointTracks, refine_clocks
-from calibration.time_scan import judge, scan_pair
+from calibration.time_scan import OffsetCosts, judge, scan_pair
 from mocap.synthetic.rig import ring_rig
 
 FPS, FRAMES, JOINTS = 60.0, 240, 6
@@ -121,6 +121,29 @@ def test_scan_does_not_guess(case):
     elif case == "strangers":
         pixels[1] = take(9, seconds=10)[2][1]
     assert not scan(pixels, own).is_clear
+
+
+def costs_of(moved, width_s=0.1):
+    """Costs over offsets with the true one at 0.5 s, where moments half a second apart tell as much as was moved."""
+    offsets, rng = np.arange(-100, 101) * 0.02, np.random.default_rng(0)
+    misfit = 1 - np.exp(-(((offsets - 0.5) / width_s) ** 2) / 2)
+    noise = rng.normal(0, 0.002, (len(offsets), len(moved)))
+    return OffsetCosts(offsets, np.arange(len(moved)) * 0.5, (0.1 + misfit[:, None] * moved + noise).astype(np.float32))
+
+
+def test_people_who_move_now_and_then_tell_the_offset():
+    # A tenth of the time much, else a little: the mean gain is 2.8 of its standard errors.
+    moved = np.where(np.arange(40) % 10 == 0, 0.6, 0.02)
+    curve = judge([costs_of(moved)])
+    assert curve.is_clear
+    assert curve.best_s == pytest.approx(0.5)
+    assert not judge([costs_of(0 * moved)]).is_clear
+
+
+def test_the_valley_of_slow_motion_is_no_rival():
+    narrow, wide = (judge([costs_of(np.full(40, 0.01), w)]) for w in (0.05, 0.4))
+    assert narrow.is_clear
+    assert wide.is_clear
 
 
 def test_scan_of_nothing():
