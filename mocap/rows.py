@@ -112,17 +112,15 @@ def join(whole: Pieces[R]) -> R:
         rows = next(values[name].shape[axis] for name, axis in axes.items())
         if first is None:
             first = piece
-            if rows == whole.length:
-                return piece
-            for name, axis in axes.items():
+            for name, axis in axes.items() if rows < whole.length else ():
                 shape = values[name].shape
                 arrays[name] = np.empty((*shape[:axis], whole.length, *shape[axis + 1 :]), values[name].dtype)
-        for name, axis in axes.items():
-            arrays[name][(slice(None),) * axis + (slice(done, done + rows),)] = values[name]
+        for name, target in arrays.items():
+            target[(slice(None),) * axes[name] + (slice(done, done + rows),)] = values[name]
         done += rows
     if first is None or done != whole.length:
         raise ValueError(f"pieces of {done} rows where {whole.length} were announced")
-    return replace(first, **arrays)  # type: ignore[type-var]
+    return replace(first, **arrays) if arrays else first  # type: ignore[type-var]
 
 
 def spans(length: int, size: int) -> Iterator[slice]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mocap.arrays import Record, array_specs
-from mocap.rows import Pieces
+from mocap.rows import Pieces, join
 from mocap.storage.atomic import atomic_path
 from mocap.storage.chunks import write_chunks
 from mocap.storage.hdf5 import Provenance, create_dataset, read_rows, write_attributes, write_record
@@ -72,16 +73,19 @@ def write_pieces(path: Path, whole: Pieces[R], provenance: Provenance | None = N
     pieces = iter(whole.pieces)
     first = next(pieces)
     if _rows(first) == whole.length:
-        write_record(path, first, provenance)
+        write_record(path, join(Pieces(whole.length, chain([first], pieces))), provenance)
         return
     with atomic_path(path) as temporary, _Guarded(temporary) as target:
         with h5py.File(target, "w", libver="v110", track_order=False) as file:
             write_attributes(file, first, provenance)
             columns = _columns(file, first, whole.length)
-            _add(columns, first)
-            for piece in pieces:
+            written = 0
+            for piece in chain([first], pieces):
+                written += _rows(piece)
                 _add(columns, piece)
                 target.check()
+            if written != whole.length:
+                raise ValueError(f"pieces of {written} rows where {whole.length} were announced")
             for column in columns:
                 column.flush(last=True)
         target.check()
