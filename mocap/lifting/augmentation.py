@@ -48,6 +48,8 @@ class Windows:
         Truth of the middle frame: metres, camera axes, relative to the pelvis.
     root : float32 [B, 3]
         The pelvis in the middle frame, camera axes, metres.
+    ray_std : float32 [B, 17]
+        What the 2D errors of the middle frame are thought to be; infinite before smoothing.
     """
 
     rays: Tensor
@@ -56,6 +58,7 @@ class Windows:
     bones_known: Tensor
     positions: Tensor
     root: Tensor
+    ray_std: Tensor
 
 
 def both_ways(windows: Windows) -> Windows:
@@ -68,9 +71,9 @@ def both_ways(windows: Windows) -> Windows:
     x = torch.tensor([-1.0, 1.0, 1.0], device=w.rays.device)
     images = (
         w.rays[:, :, swap] * x[:2], w.confidence[:, :, swap], w.bones[:, swap_bones], w.bones_known,
-        w.positions[:, swap] * x, w.root * x,
+        w.positions[:, swap] * x, w.root * x, w.ray_std[:, swap],
     )  # fmt: skip
-    own = (w.rays, w.confidence, w.bones, w.bones_known, w.positions, w.root)
+    own = (w.rays, w.confidence, w.bones, w.bones_known, w.positions, w.root, w.ray_std)
     return Windows(*(torch.cat(pair) for pair in zip(own, images, strict=True)))
 
 
@@ -163,7 +166,8 @@ class WindowSampler:
         confidence = confidence * (camera[..., 2] > 0.3) * ~outside[..., None]
         rays = rays * (confidence > 0)[..., None]
         wrong = draw.normal(batch, 10)[:, self.free] * 0.02 * (draw.uniform(batch, 1) < 0.3)
-        return Windows(rays, confidence, lengths * (1 + wrong), known, middle - middle[:, :1], middle[:, 0])
+        unknown = torch.full((batch, 17), torch.inf, device=self.device)
+        return Windows(rays, confidence, lengths * (1 + wrong), known, middle - middle[:, :1], middle[:, 0], unknown)
 
     def _motion(self, lengths: Tensor, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
         """Of people with these bones: joints about the pelvis [B, W, 17, 3], pelvis [B, W, 3]; lost frames [B, W]."""

@@ -95,13 +95,15 @@ def evaluation_windows(
     return Windows(
         tensor((rays + noise / focal) * seen[..., None]), tensor(seen), tensor(motion.lengths[centres]),
         torch.zeros(len(centres), dtype=torch.bool), tensor(middle - middle[:, :1]), tensor(middle[:, 0]),
+        torch.full((len(centres), 17), torch.inf),
     )  # fmt: skip
 
 
-def coverage(predicted: Array, truth: Array, std: Array) -> tuple[float, float]:
-    """Shares of the coordinates of joints 1-16 within 1 and 1.96 standard deviations [N, 17]."""
-    z = np.abs(predicted - truth)[:, 1:] / std[:, 1:, None]
-    return float((z < 1).mean()), float((z < 1.96).mean())
+def coverage(predicted: Array, truth: Array, std: Array, half_95: Array | None = None) -> tuple[float, float]:
+    """Shares of the coordinates of joints 1-16 within `std` [N, 17] and within `half_95`, 1.96 times as far if None."""
+    off = np.abs(predicted - truth)[:, 1:]
+    far = 1.96 * std if half_95 is None else half_95
+    return float((off < std[:, 1:, None]).mean()), float((off < far[:, 1:, None]).mean())
 
 
 def std_scale(ratios: Sequence[Array]) -> float:
@@ -141,7 +143,8 @@ def correlated(weights: Weights, windows: Windows) -> Weights:
         a.numpy().astype(float) for a in (windows.rays, windows.confidence, windows.bones, windows.positions)
     )
     known = windows.bones_known.numpy()
-    net = lifter.predict(rays, confidence, np.where(known[:, None], lengths, np.nan))
+    noise = windows.ray_std.numpy()
+    net = lifter.predict(rays, confidence, np.where(known[:, None], lengths, np.nan), noise)
     ratio = np.clip((net.positions - truth @ net.camera_from_virtual)[:, 1:] / net.std[:, 1:, [0, 0, 1]], -_FAR, _FAR)
     both = np.concatenate([ratio, ratio[:, H36M_17.mirror[1:] - 1] * [-1, 1, 1]]).reshape(2 * len(ratio), -1)
     some = np.tile(known, 2)
@@ -175,4 +178,5 @@ def _calibrate(weights: Weights, parts: Sequence[tuple[Array, Array, Array]], bo
         std.append(network[..., kind] * np.exp(features[:, :, kind] @ w))
     mean = np.sqrt((2 * std[0] ** 2 + std[1] ** 2) / 3)
     own = weights.calibration.known if bones else weights.calibration.guessed
-    return replace(own, across_weights=found[0], along_weights=found[1], joint=std_scale([errors / mean[..., None]]))
+    joint, joint_95 = np.quantile(np.abs(errors / mean[..., None]), (0.683, 0.95)).tolist()
+    return replace(own, across_weights=found[0], along_weights=found[1], joint=joint, joint_95=joint_95)

@@ -99,8 +99,9 @@ def _lift_bodies(
         for block, context in _blocks(trajectories.frames, np.asarray(is_open[:, person].any(-1)), settings):
             anchors = anchor_joints(trajectories, person, context, is_open, maps)
             found = fill_person(
-                matches, person, context, rig, anchors, is_open[context, person], bones, maps, lifter, settings
-            )
+                matches, person, context, rig, anchors, is_open[context, person], bones, maps, lifter, settings,
+                trajectories.lasting_share + trajectories.constant_share,
+            )  # fmt: skip
             inner = slice(block.start - context.start, block.stop - context.start)
             take = is_open[block, person] & found.accepted[inner]
             # A doubtful triangulation gives way only to something much better.

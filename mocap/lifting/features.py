@@ -22,8 +22,8 @@ class WindowInput:
     size: Tensor
 
 
-def window_input(rays: Tensor, confidence: Tensor, bones: Tensor, bones_known: Tensor) -> WindowInput:
+def window_input(rays: Tensor, confidence: Tensor, bones: Tensor, bones_known: Tensor, ray_std: Tensor) -> WindowInput:
     """As `normalise`, on the tensors' device."""
-    w = normalise(*(a.cpu().numpy() for a in (rays, confidence, bones, bones_known)))
+    w = normalise(*(a.cpu().numpy() for a in (rays, confidence, bones, bones_known, ray_std)))
     arrays = (w.tokens, w.condition, w.camera_from_virtual, w.size)
     return WindowInput(*(torch.from_numpy(a).to(rays.device) for a in arrays))

@@ -50,7 +50,10 @@ class LiftedPoses:
     covariance : float64 [N, 17, 3, 3]
         Metres squared, camera axes: wider along the view than across it.
     std : float64 [N, 17]
-        One standard deviation (m) per joint for all three axes.
+        One number (m) per joint for all three axes: 68.3 % of the coordinates err by less.
+    half_95 : float64 [N, 17]
+        95 % of the coordinates err by less (m). More than 1.96 times `std`, because errors are larger
+        along the view than across it; the covariance tells these apart.
     root : float64 [N, 3]
         The pelvis in camera axes, metres.
     root_covariance : float64 [N, 3, 3]
@@ -59,6 +62,7 @@ class LiftedPoses:
     positions: Array
     covariance: Array
     std: Array
+    half_95: Array
     root: Array
     root_covariance: Array
 
@@ -161,9 +165,9 @@ class Lifter:
             for s in range(0, len(rays), _BATCH)
         ]  # fmt: skip
         if not parts:
-            shapes = ((0, JOINTS, 3), (0, JOINTS, 3, 3), (0, JOINTS), (0, 3), (0, 3, 3))
+            shapes = ((0, JOINTS, 3), (0, JOINTS, 3, 3), (0, JOINTS), (0, JOINTS), (0, 3), (0, 3, 3))
             return LiftedPoses(*(np.zeros(s) for s in shapes))
-        fields = ("positions", "covariance", "std", "root", "root_covariance")
+        fields = ("positions", "covariance", "std", "half_95", "root", "root_covariance")
         return LiftedPoses(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
     def _lift(self, rays: Array, confidence: Array, bone_lengths: Array | None) -> LiftedPoses:
@@ -175,11 +179,11 @@ class Lifter:
         turn, lost = estimate.camera_from_virtual, ~estimate.found
         back = turn.transpose(0, 2, 1)
         covariance = (turn[:, None] * variance[:, :, None]) @ back[:, None]
-        joint = np.where(estimate.known, scales[1].joint, scales[0].joint)
-        mean = joint[:, None] * np.sqrt(variance.mean(-1))
-        mean[:, 0] = _PELVIS_STD
+        joint = np.array([[s.joint, s.joint_95] for s in scales])[estimate.known.astype(int)]
+        inner, outer = joint.T[..., None] * np.sqrt(variance.mean(-1))
+        inner[:, 0] = outer[:, 0] = _PELVIS_STD
         root = (turn @ estimate.root[..., None])[..., 0]
-        results = estimate.positions @ back, covariance, mean, root, turn @ estimate.root_covariance @ back
+        results = estimate.positions @ back, covariance, inner, outer, root, turn @ estimate.root_covariance @ back
         for result in results:
             result[lost] = np.nan
         return LiftedPoses(*results)
@@ -189,7 +193,7 @@ class Lifter:
         if bone_lengths is None:
             bone_lengths = np.full((len(rays), BONES), np.nan)
         smooth, seen, confidence = self._smooth(rays, confidence)
-        net = self.predict(smooth.rays * seen[..., None], confidence, bone_lengths)
+        net = self.predict(smooth.rays * seen[..., None], confidence, bone_lengths, smooth.std)
         p, turn = net.positions, net.camera_from_virtual
         direction = smooth.middle @ turn[:, :2] + turn[:, None, 2]
         middle = direction[..., :2] / np.maximum(direction[..., 2:], _LEAST_COSINE)
@@ -217,11 +221,14 @@ class Lifter:
         confidence = np.where(seen, confidence, 0.0)
         return smooth_window(np.where(seen[..., None], rays, 0.0), confidence), seen, confidence
 
-    def predict(self, rays: Numbers, confidence: Numbers, bone_lengths: Array) -> Prediction:
-        """Of smoothed windows [N, W, 17, 2], 0 where not seen; rows of bone lengths with a NaN are not known."""
+    def predict(self, rays: Numbers, confidence: Numbers, bone_lengths: Array, ray_std: Numbers) -> Prediction:
+        """Of smoothed windows [N, W, 17, 2], 0 where not seen; rows of bone lengths with a NaN are not known.
+
+        `ray_std` [N, 17] is that of the middle frame, infinite where not seen.
+        """
         known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
         bones = np.where(known[:, None], bone_lengths, 0.0)
-        window = normalise(rays, confidence, bones, known)
+        window = normalise(rays, confidence, bones, known, ray_std)
         positions, log_std = (a.astype(float) for a in self.net(window.both_ways()))
         n, swap = len(rays), H36M_17.mirror
         std = np.exp(log_std)
@@ -324,7 +331,7 @@ def _check(keypoints: Array, confidence: Array, K: Array, bones: Array | None) -
 
 
 def lift_file(source: Path, target: Path, device: torch.device | None = None, weights: Path = SHIPPED) -> None:
-    """`mocap lift`: read windows (.npz), write `positions`, `std`, `root`.
+    """`mocap lift`: read windows (.npz), write `positions`, `std`, `half_95`, `root`.
 
     Raises
     ------
@@ -345,6 +352,7 @@ def lift_file(source: Path, target: Path, device: torch.device | None = None, we
             file,
             positions=poses.positions.astype(np.float32),
             std=poses.std.astype(np.float32),
+            half_95=poses.half_95.astype(np.float32),
             root=poses.root.astype(np.float32),
             joint_names=np.array(H36M_17.joints),
         )

@@ -22,10 +22,11 @@ Numbers = NDArray[np.floating]
 
 JOINTS = 17
 BONES = 16
-CONDITION = 3 + BONES + 1  # centre of the person (2), log extent, bone lengths, whether these are known
+CONDITION = 3 + BONES + 1 + JOINTS  # centre of the person (2), log extent, bones, whether known, log ray noise
 
 _FEW_JOINTS = 4  # in the middle frame; below that the whole window says where the person is
 _TYPICAL_EXTENT = 0.09  # mean distance from the centre, in units of the focal length, 5 m away
+_TYPICAL_NOISE, _MOST_NOISE = 0.01, 3.0  # of the extent; of the logarithm
 _LEAST_COSINE = 0.05
 _MEAN = np.array(MEAN_BONES)
 _LONG = np.array(LONG_BONES)
@@ -40,7 +41,8 @@ class NormalWindows:
     tokens : float32 [B, W, 51]
         x, y, confidence of each joint, in units of the person's extent, about the person's centre.
     condition : float32 [B, CONDITION]
-        Centre ray, log extent, relative bone lengths and whether they are known.
+        Centre ray, log extent, relative bone lengths and whether they are known, and how uncertain
+        each joint's ray is in the middle frame: what to believe of smooth points that were noisy.
     camera_from_virtual : float32 [B, 3, 3]
         Turns the network's axes into those of the camera.
     size : float32 [B]
@@ -65,12 +67,15 @@ class NormalWindows:
 
 _SWAP_TOKENS = (3 * H36M_17.mirror[:, None] + np.arange(3)).ravel()
 _TOKEN_SIGNS = np.tile(np.array([-1, 1, 1], np.float32), JOINTS)
-_SWAP_CONDITION = np.concatenate([[0, 1, 2], 3 + H36M_17.mirror[1:] - 1, [CONDITION - 1]])
+_KNOWN = 3 + BONES  # its place in the condition
+_SWAP_CONDITION = np.concatenate([[0, 1, 2], 3 + H36M_17.mirror[1:] - 1, [_KNOWN], _KNOWN + 1 + H36M_17.mirror])
 _CONDITION_SIGNS = np.where(np.arange(CONDITION) == 0, -1, 1).astype(np.float32)
 _TURN_SIGNS = np.array([[1, -1, -1], [-1, 1, 1], [-1, 1, 1]], np.float32)
 
 
-def normalise(rays: Numbers, confidence: Numbers, bones: Numbers, bones_known: NDArray[np.bool_]) -> NormalWindows:
+def normalise(
+    rays: Numbers, confidence: Numbers, bones: Numbers, bones_known: NDArray[np.bool_], ray_std: Numbers
+) -> NormalWindows:
     """Normalise windows of undistorted ray coordinates.
 
     Parameters
@@ -82,20 +87,22 @@ def normalise(rays: Numbers, confidence: Numbers, bones: Numbers, bones_known: N
     bones : float32 [B, 16]
         Bone lengths in metres; any finite number where they are not known.
     bones_known : bool [B]
+    ray_std : float32 [B, 17]
+        Standard deviation of the middle frame's rays; infinite where a joint was not seen.
     """
     batch, frames = confidence.shape[:2]
     tokens, turn = np.empty((batch, frames, 3 * JOINTS), np.float32), np.empty((batch, 3, 3), np.float32)
     condition, size = np.empty((batch, CONDITION), np.float32), np.empty(batch, np.float32)
     rays, confidence, bones = (np.ascontiguousarray(a, np.float32) for a in (rays, confidence, bones))
-    known = np.ascontiguousarray(bones_known)
-    _normalise(rays, confidence, bones, known, _MEAN, _LONG, tokens, condition, turn, size)
+    known, noise = np.ascontiguousarray(bones_known), np.ascontiguousarray(ray_std, np.float32)
+    _normalise(rays, confidence, bones, known, noise, _MEAN, _LONG, tokens, condition, turn, size)
     return NormalWindows(tokens, condition, turn, size)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _normalise(
-    rays: Array, confidence: Array, bones: Array, known: NDArray[np.bool_], mean: NDArray[np.float64], long: Indices,
-    tokens: Array, condition: Array, turn: Array, size: Array,
+    rays: Array, confidence: Array, bones: Array, known: NDArray[np.bool_], noise: Array, mean: NDArray[np.float64],
+    long: Indices, tokens: Array, condition: Array, turn: Array, size: Array,
 ) -> None:  # fmt: skip
     """All windows, one after the other: the last four arrays are filled."""
     batch, frames, joints = confidence.shape
@@ -130,7 +137,10 @@ def _normalise(
         for b in range(len(mean)):
             relative = 10 * (bones[n, b] / (mean[b] * size[n]) - 1)
             condition[n, 3 + b] = min(12.0, max(-8.0, relative)) if known[n] else 0.0
-        condition[n, -1] = known[n]
+        condition[n, 3 + len(mean)] = known[n]
+        for j in range(joints):
+            relative = np.log(max(noise[n, j], 1e-6) / (extent * _TYPICAL_NOISE))
+            condition[n, 4 + len(mean) + j] = min(_MOST_NOISE, max(-_MOST_NOISE, relative))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

@@ -151,14 +151,17 @@ def smoothed(windows: Windows, window: int, device: torch.device) -> Windows:
     skip = (windows.rays.shape[1] - window) // 2
     frames = slice(skip, skip + window)
     rays, confidence = windows.rays[:, frames].cpu(), windows.confidence[:, frames].cpu()
-    rays = torch.from_numpy(smooth_window(rays.numpy(), confidence.numpy()).rays) * (confidence > 0)[..., None]
+    smooth = smooth_window(rays.numpy(), confidence.numpy())
+    rays = torch.from_numpy(smooth.rays) * (confidence > 0)[..., None]
+    std = torch.from_numpy(smooth.std.astype(np.float32))
     rest = (windows.bones, windows.bones_known, windows.positions, windows.root)
-    return Windows(*(a.to(device) for a in (rays, confidence, *rest)))
+    return Windows(*(a.to(device) for a in (rays, confidence, *rest, std)))
 
 
 def network_input(windows: Windows) -> WindowInput:
     """What the network takes, of smoothed windows."""
-    return window_input(windows.rays, windows.confidence, windows.bones, windows.bones_known)
+    w = windows
+    return window_input(w.rays, w.confidence, w.bones, w.bones_known, w.ray_std)
 
 
 def predict(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from calibration.camera import CameraRig
 from calibration.projection import Lenses, project, undistort
 from mocap.filtering.map_smoother import smooth
-from mocap.lifting.anchors import tie
+from mocap.lifting.anchors import bridge, tie
 from mocap.lifting.measurements import View, snap_to_rays
 from mocap.lifting.settings import LiftingSettings
 from mocap.lifting.skeleton_maps import SkeletonMaps
@@ -30,6 +30,7 @@ _ROOT_MEMORY, _JOINT_MEMORY = 1.0, 0.5  # seconds
 _SIZE_ERROR = 0.03  # of the distance: the pose's size is not exactly known
 _ERROR_MEMORY = 0.5  # seconds over which the errors of lifting stay alike
 _PIXEL_STD = 6.0  # px, where the detector does not say
+_BORDER_MEAN = 4  # triangulated frames whose mean is taken over: three at the border of a gap, five elsewhere
 _VIEW_CORRELATION = 0.5  # between the errors of lifting the same pose from two views
 
 
@@ -75,6 +76,7 @@ def fill_person(
     maps: SkeletonMaps,
     lifter: Lifter,
     settings: LiftingSettings,
+    lasting: float,
 ) -> Filling:
     """Lift one person over continuous rows.
 
@@ -87,12 +89,15 @@ def fill_person(
     is_open : bool [T, J]
         Joints to fill.
     bones : [16], metres
+    lasting : float
+        Share of the anchors' variance that neighbouring frames have in common.
     """
     views = [_view(matches, v, person, rows, rig, maps, settings) for v in range(len(rig))]
     wanted = _widened(np.asarray(is_open.any(-1)), _BORDER)
     mean, covariance = _lift_views(views, wanted, matches.fps, anchors[0], bones, lifter, settings)
     mean, covariance, used = snap_to_rays(mean, covariance, views)
     mean, covariance = _through_time(mean, covariance, anchors, matches.fps)
+    covariance += (lasting + (1 - lasting) / _BORDER_MEAN) * _borrowed(anchors, _JOINT_MEMORY * matches.fps)
     back = np.nan_to_num(maps.from_h36m)
     positions = apply_joint_map(maps.from_h36m, mean)
     joint_covariance = np.einsum("jk,tkab->tjab", np.abs(back), np.nan_to_num(covariance))
@@ -199,6 +204,17 @@ def _through_time(mean: Array, covariance: Array, anchors: tuple[Array, Array], 
     )
     smooth_mean[~lifted], smooth_covariance[~lifted] = np.nan, np.nan
     return smooth_mean, smooth_covariance
+
+
+def _borrowed(anchors: tuple[Array, Array], memory: float) -> Array:
+    """Covariance [T, 17, 3, 3] of single triangulated joints, carried to the frames that are tied to them.
+
+    A lifted pose takes over what few triangulated frames show, and with it their error, which is then
+    the same in all its frames and not averaged by the smoother.
+    """
+    known: Mask = np.asarray(np.isfinite(anchors[0]).all(-1))
+    covariance = np.nan_to_num(anchors[1]).reshape(*known.shape, 9)
+    return bridge(covariance, known, memory)[0].reshape(*known.shape, 3, 3)
 
 
 def _reprojection_error(positions: Array, keypoints: Array, seen: Mask, lenses: Lenses) -> Array:

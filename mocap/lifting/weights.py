@@ -38,8 +38,10 @@ class StdScales:
         weighs it by them.
     across_weights, along_weights : tuple of float
         Weights of `mocap.lifting.uncertainty.FEATURES`.
-    joint : float
-        Factor of the one number per joint that stands for all three axes.
+    joint, joint_95 : float
+        Factors of the one number per joint that stands for all three axes: what 68.3 % and what 95 %
+        of the coordinates lie within. The second is more than 1.96 times the first: errors along the
+        view are larger than across it.
     """
 
     across: float = 1.0
@@ -47,6 +49,7 @@ class StdScales:
     across_weights: tuple[float, ...] = (0.0, 0.5, 0.0, 0.0, 0.0)
     along_weights: tuple[float, ...] = (0.0, 0.5, 0.0, 0.0, 0.0)
     joint: float = 1.0
+    joint_95: float = 1.96
 
     def __post_init__(self) -> None:
         for name in ("across_weights", "along_weights"):

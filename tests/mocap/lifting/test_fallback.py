@@ -95,6 +95,19 @@ def test_a_burst_seen_by_one_camera_is_filled(h36m):
     assert error.mean() < 80
 
 
+def test_what_lifted_joints_take_over_from_doubtful_ones_is_in_their_covariance(h36m):
+    """A burst between triangulated joints of which less is known is known less, by about what they lack."""
+    _, rig, matches, before, after = h36m
+    doubt = 0.02**2 * np.eye(3)
+    doubtful = replace(before, covariance=(before.covariance + doubt).astype(np.float32))
+    other = lift_missing(doubtful, matches, rig)
+    lifted = (after.source == Source.LIFTED) & (other.source == Source.LIFTED)
+    near = lifted[BURST.start : BURST.start + 3]
+    variances = [np.trace(t.covariance, axis1=-2, axis2=-1) / 3 for t in (after, other)]
+    more = (variances[1] - variances[0])[BURST.start : BURST.start + 3][near]
+    assert (more > 0.2 * 0.02**2).mean() > 0.95
+
+
 def test_triangulated_joints_keep_their_bytes(h36m):
     _, _, _, before, after = h36m
     kept = after.source != Source.LIFTED

@@ -24,7 +24,8 @@ def errors(a, b):
 def test_walker_is_lifted_better_than_a_mean_pose(windows, lifter):
     poses = lift_windows(*(windows[n] for n in ARRAYS), lifter=lifter)
     assert poses.positions.shape == windows["positions"].shape
-    assert poses.std.shape == windows["positions"].shape[:2]
+    assert poses.std.shape == poses.half_95.shape == windows["positions"].shape[:2]
+    assert (poses.half_95[:, 1:] > poses.std[:, 1:]).all()
     np.testing.assert_allclose(poses.positions[:, 0], 0, atol=1e-7)
     error = errors(poses.positions, windows["positions"]).mean()
     mean_pose = errors(windows["positions"].mean(0), windows["positions"]).mean()
@@ -102,6 +103,7 @@ def test_nobody_seen_is_nan(windows, lifter):
     poses = lift_windows(windows["keypoints"], confidence, windows["K"], lifter=lifter)
     assert np.isnan(poses.positions[:2]).all()
     assert np.isnan(poses.std[:2]).all()
+    assert np.isnan(poses.half_95[:2]).all()
     assert np.isnan(poses.root[0]).all()
     assert np.isfinite(poses.positions[2:]).all()
 
@@ -153,7 +155,7 @@ def test_files(windows, tmp_path, lifter):
     expected = lift_windows(*(windows[n] for n in ARRAYS), lifter=lifter)
     with np.load(target) as out:
         assert out["positions"].shape == (len(windows["K"]), 17, 3)
-        assert out["std"].shape == (len(windows["K"]), 17)
+        assert out["std"].shape == out["half_95"].shape == (len(windows["K"]), 17)
         np.testing.assert_allclose(out["positions"], expected.positions, atol=1e-5)
         np.testing.assert_allclose(out["root"], expected.root, atol=1e-4)
     first = target.read_bytes()
@@ -190,8 +192,9 @@ def test_the_network_in_use_is_the_one_trained(rng, batch):
     weights = read_weights()
     rays = rng.normal(0, 0.05, (batch, 1, 17, 2)) + rng.normal(0, 0.01, (batch, 27, 17, 2))
     w = normalise(
-        rays, rng.random((batch, 27, 17)), rng.uniform(0.1, 0.5, (batch, 16)), np.arange(batch) % 2 == 0
-    ).both_ways()
+        rays, rng.random((batch, 27, 17)), rng.uniform(0.1, 0.5, (batch, 16)), np.arange(batch) % 2 == 0,
+        rng.uniform(0, 0.01, (batch, 17)),
+    ).both_ways()  # fmt: skip
     positions, log_std = FoldedNet(weights)(w)
     with torch.inference_mode():
         arrays = (w.tokens, w.condition, w.camera_from_virtual, w.size)
@@ -207,7 +210,10 @@ def test_mirrored_input_of_the_network_is_the_input_of_the_mirrored_window(rng):
     rays = rng.normal(0.2, 0.05, (6, 27, 17, 2))
     confidence = (rng.random((6, 27, 17)) > 0.1) * rng.random((6, 27, 17))
     bones, known, mirror = rng.uniform(0.1, 0.5, (6, 16)), np.arange(6) % 2 == 0, H36M_17.mirror
-    both = normalise(rays, confidence, bones, known).both_ways()
-    other = normalise(rays[:, :, mirror] * [-1, 1], confidence[:, :, mirror], bones[:, mirror[1:] - 1], known)
+    noise = rng.uniform(0, 0.01, (6, 17))
+    noise[:, 4] = np.inf
+    both = normalise(rays, confidence, bones, known, noise).both_ways()
+    flipped = rays[:, :, mirror] * [-1, 1], confidence[:, :, mirror], bones[:, mirror[1:] - 1]
+    other = normalise(*flipped, known, noise[:, mirror])
     for name in ("tokens", "condition", "camera_from_virtual", "size"):
         np.testing.assert_allclose(getattr(both, name)[6:], getattr(other, name), atol=1e-5)

@@ -114,7 +114,8 @@ def test_tree_and_free_bones():
 
 def test_virtual_camera_looks_at_the_person(rng):
     rays = torch.as_tensor(rng.normal(0.3, 0.05, (8, 27, 17, 2)).astype(np.float32))
-    seen = window_input(rays, torch.ones(8, 27, 17), torch.ones(8, 16), torch.zeros(8, dtype=torch.bool))
+    known = torch.zeros(8, dtype=torch.bool)
+    seen = window_input(rays, torch.ones(8, 27, 17), torch.ones(8, 16), known, torch.ones(8, 17))
     R = seen.camera_from_virtual
     torch.testing.assert_close(R @ R.transpose(1, 2), torch.eye(3).expand(8, 3, 3), atol=1e-5, rtol=0)
     assert (torch.linalg.det(R) > 0).all()
