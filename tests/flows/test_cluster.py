@@ -161,7 +161,7 @@ def test_a_cluster_makes_the_same_bytes(keypoint_session, cluster, api, monkeypa
 def test_a_worker_that_dies_does_not_fail_the_run(blank_videos, cluster):
     address, order = cluster
     with (blank_videos / "session.toml").open("a") as file:
-        file.write("\n[detect]\nchunk_frames = 8\n")
+        file.write("\n[detect]\nchunk_frames = 2\n")
     here = Path(shutil.copytree(blank_videos, blank_videos.with_name("here")))
     order.write_text("")
     mocap("run", blank_videos, "--until", "detect", "--cluster", address)

@@ -82,7 +82,7 @@ def ask(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
 
 def test_runs_have_names_tags_and_artifacts(blank_videos, api):
     root = Path(blank_videos).rename(blank_videos.with_name("Take 7"))
-    done = mocap("run", root, "--until", "detect", "--set", "detect.chunk_frames=8", api=api)
+    done = mocap("run", root, "--until", "detect", "--set", "detect.chunk_frames=2", api=api)
     assert [line for line in done.stderr.splitlines() if "done after" not in line] == []
     runs = ask(api, "flow_runs/filter", {"flow_runs": {"tags": {"all_": ["Take 7"]}}})
     assert [r["name"] for r in runs] == ["Take 7 until detect"]

@@ -241,7 +241,7 @@ def test_settings_do_not_change_while_a_run_works(keypoint_session):
 def test_killed_in_the_middle_of_detect_the_next_run_goes_on(blank_videos):
     mocap("status", blank_videos)
     # Three chunks per camera; dead just before the fourth would be kept.
-    command = [blank_videos, "--until", "detect", "--set", "detect.chunk_frames=8"]
+    command = [blank_videos, "--until", "detect", "--set", "detect.chunk_frames=2"]
     run = subprocess.run(
         [sys.executable, "-c", DEAD_AT_THE_FOURTH, *map(str, command)], capture_output=True, timeout=1200, check=False
     )
