@@ -1,12 +1,14 @@
 """The open 2D keypoint file: a NumPy .npz that other programs read and write.
 
 Arrays: ``keypoints`` float [V,T,P,J,2] px, ``confidence`` float [V,T,P,J], ``cameras`` str [V],
-``joint_names`` str [J], ``frames`` int [T], ``fps``; optionally ``uncertainty`` float [V,T,P,J] px.
+``joint_names`` str [J], ``frames`` int [T], ``fps``; optionally ``uncertainty`` float [V,T,P,J] px
+and ``appearance`` float [V,T,P,E], what each person looks like (NaN unknown).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,7 @@ def read_keypoints(path: Path) -> Keypoints2D:
             cameras=tuple(np.atleast_1d(arrays["cameras"])),
             joint_names=tuple(np.atleast_1d(arrays["joint_names"])),
             fps=float(arrays["fps"]),
+            appearance=arrays.get("appearance", np.zeros((*confidence.shape[:3], 0), np.float32)),
         )
     except DataError as error:
         raise DataError(error.problem, expected=error.expected, found=error.found,
@@ -66,13 +69,15 @@ def _confidence(confidence: NDArray[np.float32], path: Path) -> NDArray[np.float
 def write_keypoints(keypoints: Keypoints2D, path: Path) -> None:
     """Write a 2D keypoint file, whole or not at all; StorageError when it cannot be written."""
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(
-            file,
-            keypoints=keypoints.keypoints,
-            confidence=keypoints.confidence,
-            uncertainty=keypoints.uncertainty,
-            cameras=np.array(keypoints.cameras),
-            joint_names=np.array(keypoints.joint_names),
-            frames=keypoints.frames,
-            fps=keypoints.fps,
-        )
+        arrays: dict[str, Any] = {
+            "keypoints": keypoints.keypoints,
+            "confidence": keypoints.confidence,
+            "uncertainty": keypoints.uncertainty,
+            "cameras": np.array(keypoints.cameras),
+            "joint_names": np.array(keypoints.joint_names),
+            "frames": keypoints.frames,
+            "fps": keypoints.fps,
+        }
+        if keypoints.appearance.shape[3]:
+            arrays["appearance"] = keypoints.appearance
+        np.savez_compressed(file, **arrays)

@@ -57,15 +57,18 @@ def to_common_time(keypoints: Keypoints2D, times: TimeModel) -> Keypoints2D:
     points = np.full_like(keypoints.keypoints, np.nan)
     confidence = np.zeros_like(keypoints.confidence)
     uncertainty = np.full_like(keypoints.uncertainty, np.nan)
+    appearance = np.empty_like(keypoints.appearance)
     common = keypoints.frames / keypoints.fps
     for v in range(len(keypoints.cameras)):
         wanted = times.frames_at(v, common, keypoints.fps)
-        points[v], confidence[v], uncertainty[v] = _resample(keypoints, v, wanted)
-    return replace(keypoints, keypoints=points, confidence=confidence, uncertainty=uncertainty)
+        points[v], confidence[v], uncertainty[v], appearance[v] = _resample(keypoints, v, wanted)
+    return replace(
+        keypoints, keypoints=points, confidence=confidence, uncertainty=uncertainty, appearance=appearance
+    )  # fmt: skip
 
 
-def _resample(keypoints: Keypoints2D, view: int, wanted: Array) -> tuple[Array, Array, Array]:
-    """One view at fractional frame numbers [T]: keypoints, confidence, uncertainty."""
+def _resample(keypoints: Keypoints2D, view: int, wanted: Array) -> tuple[Array, Array, Array, Array]:
+    """One view at fractional frame numbers [T]: keypoints, confidence, uncertainty, appearance."""
     frames = keypoints.frames
     n = len(frames)
     step = int(np.gcd.reduce(np.diff(frames))) if n > 1 else 1
@@ -96,7 +99,8 @@ def _resample(keypoints: Keypoints2D, view: int, wanted: Array) -> tuple[Array, 
     # NaN (not known) stays NaN through the sum.
     u = np.where(alone, uncertainty[lead], np.hypot((1 - w) * uncertainty[lead], w * uncertainty[rows, slot]))
     x = np.where(kept[..., None], x, np.nan)
-    return x, np.where(kept, c, 0.0), np.where(kept, u, np.nan)
+    look = np.where(kept, keypoints.appearance[view, lead], np.nan)
+    return x, np.where(kept, c, 0.0), np.where(kept, u, np.nan), look
 
 
 def _partners(here: Array, there: Array) -> Rows:

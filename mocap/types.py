@@ -62,8 +62,13 @@ class Keypoints2D(_Timed):
     cameras: tuple[str, ...] = ()
     joint_names: tuple[str, ...] = ()
     fps: float = 0.0
+    appearance: NDArray[np.float32] = array("V T P E", optional=True)
+    """What people look like to each view, in E numbers of any kind (see `mocap.detection.appearance`); NaN
+    where not known. E is 0 unless the detector says."""
 
     def __post_init__(self) -> None:
+        if self.appearance is None or np.shape(self.appearance)[-1] == 0:
+            object.__setattr__(self, "appearance", np.zeros((*np.shape(self.confidence)[:3], 0), np.float32))
         super().__post_init__()
         # One rule for "not seen", so that no consumer has to know a second one.
         x, y = self.keypoints[..., 0], self.keypoints[..., 1]

@@ -91,11 +91,14 @@ def free_running(views: Sequence[Keypoints2D], fps: float) -> list[Keypoints2D]:
         uncertainty = np.full_like(confidence, np.nan)
         keypoints[:, rows], confidence[:, rows] = view.keypoints, view.confidence
         uncertainty[:, rows] = view.uncertainty
-        out.append(Keypoints2D(keypoints, confidence, uncertainty, frames, view.cameras, view.joint_names, fps))
+        appearance = np.full((1, count, slots, view.appearance.shape[3]), np.nan, np.float32)
+        appearance[:, rows] = view.appearance
+        arrays = (keypoints, confidence, uncertainty)
+        out.append(Keypoints2D(*arrays, frames, view.cameras, view.joint_names, fps, appearance))
     return out
 
 
-_Arrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+_Arrays = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 def _first(parts: Sequence[Keypoints2D]) -> Keypoints2D:
@@ -105,8 +108,12 @@ def _first(parts: Sequence[Keypoints2D]) -> Keypoints2D:
 
 
 def _padded(parts: Sequence[Keypoints2D]) -> list[_Arrays]:
-    """Keypoints, confidence and uncertainty of each part with the most slots any part has."""
+    """Keypoints, confidence, uncertainty and appearance of each part with the most slots any part has.
+
+    Parts that describe people differently cannot be compared: then nobody is described.
+    """
     slots = max(p.keypoints.shape[2] for p in parts)
+    alike = len({p.appearance.shape[3] for p in parts}) == 1
     padded = []
     for part in parts:
         extra = slots - part.keypoints.shape[2]
@@ -116,6 +123,7 @@ def _padded(parts: Sequence[Keypoints2D]) -> list[_Arrays]:
                 np.pad(part.keypoints, (*pad, (0, 0)), constant_values=np.nan),
                 np.pad(part.confidence, pad),
                 np.pad(part.uncertainty, pad, constant_values=np.nan),
+                np.pad(part.appearance if alike else part.appearance[..., :0], pad, constant_values=np.nan),
             )
         )
     return padded
@@ -124,8 +132,9 @@ def _padded(parts: Sequence[Keypoints2D]) -> list[_Arrays]:
 def _joined(
     first: Keypoints2D, parts: list[_Arrays], *, axis: int, cameras: tuple[str, ...], frames: NDArray[np.int64]
 ) -> Keypoints2D:
-    keypoints, confidence, uncertainty = (np.concatenate(arrays, axis=axis) for arrays in zip(*parts, strict=True))
-    return Keypoints2D(keypoints, confidence, uncertainty, frames, cameras, first.joint_names, first.fps)
+    keypoints, confidence, uncertainty, appearance = (np.concatenate(a, axis=axis) for a in zip(*parts, strict=True))
+    arrays = (keypoints, confidence, uncertainty)
+    return Keypoints2D(*arrays, frames, cameras, first.joint_names, first.fps, appearance)
 
 
 def _same(what: str, expected: object, found: object, where: str) -> None:

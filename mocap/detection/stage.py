@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mocap.detection.appearance import describe_people
 from mocap.detection.detector import Detector, make_detector
 from mocap.detection.poses import People
 from mocap.detection.settings import DetectionSettings
@@ -18,6 +20,8 @@ from mocap.video import FrameBatch, probe, read_batches
 
 if TYPE_CHECKING:
     import torch
+
+Floats = NDArray[np.float32]
 
 log = logging.getLogger(__name__)
 
@@ -69,12 +73,14 @@ def detect_video(
     detector.start(info.fps)
     if info.timing_note:
         log.warning("%s: %s", path, info.timing_note)
-    parts = []
+    parts, looks = [], []
     for batch in read_batches(path, frames.start, frames.stop, settings.batch_frames):
-        parts.append(_detect_intact(detector, batch, settings.max_people))
+        people = _detect_intact(detector, batch, settings.max_people)
+        looks.append(describe_people(batch.frames, people.keypoints, people.confidence, detector.skeleton))
+        parts.append(people)
         if progress is not None:
             progress(len(batch.intact))
-    found = _one_view(parts, frames, camera or Path(path).stem, detector.skeleton.joints, info.fps)
+    found = _one_view(parts, looks, frames, camera or Path(path).stem, detector.skeleton.joints, info.fps)
     if not np.isfinite(found.keypoints).any():
         log.warning("%s: nobody was found in frames %d..%d", path, frames.start, frames.stop - 1)
     return found
@@ -88,7 +94,9 @@ def _require_consecutive(frames: range, path: Path | str) -> None:
         )
 
 
-def _one_view(parts: list[People], frames: range, camera: str, joints: tuple[str, ...], fps: float) -> Keypoints2D:
+def _one_view(
+    parts: list[People], looks: list[Floats], frames: range, camera: str, joints: tuple[str, ...], fps: float
+) -> Keypoints2D:
     """Batches put together, with the slots that are used."""
     keypoints = np.concatenate([p.keypoints for p in parts])
     people = _slots_used(keypoints)
@@ -100,6 +108,7 @@ def _one_view(parts: list[People], frames: range, camera: str, joints: tuple[str
         cameras=(camera,),
         joint_names=joints,
         fps=fps,
+        appearance=np.concatenate(looks)[None, :, :people],
     )
 
 

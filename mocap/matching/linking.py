@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from mocap.matching.likeness import LimbLengths, block_std, body_likeness, place_likeness
+from mocap.matching.looks import Body, Looks, look_likeness
 from mocap.matching.settings import MatchingSettings
 
 Array = NDArray[np.float64]
@@ -30,7 +31,7 @@ class Tracklet:
         Rows of `frames` where it was first seen, and last by two views: one may have seen anybody.
     first_pose, last_pose : float64 [J, 3], metres
         Of these rows.
-    body : LimbLengths
+    body : Body
     seen : int
         Frames in which enough views saw it.
     held : int
@@ -41,8 +42,8 @@ class Tracklet:
         First row in which it lives no more.
     confirmed : int
         Row of the frame that completes the shortest duration or leaves no doubt, -1 before.
-    early : LimbLengths, optional
-        What was known of the limbs then.
+    early : Body, optional
+        What was known of the body then.
     parent : int
         The tracklet that this one goes on from if it shows the same person; -1 none.
     merged : list of int
@@ -54,13 +55,13 @@ class Tracklet:
     last: int
     first_pose: Array
     last_pose: Array
-    body: LimbLengths
+    body: Body
     seen: int = 0
     held: int = 0
     segment: int = 0
     dead: int = 0
     confirmed: int = -1
-    early: LimbLengths | None = None
+    early: Body | None = None
     parent: int = -1
     merged: list[int] = field(default_factory=list)
 
@@ -77,6 +78,7 @@ def collect(
     poses: NDArray[np.float32],
     tracks: NDArray[np.int64],
     parents: NDArray[np.int64],
+    appearance: NDArray[np.float32],
     limb_index: NDArray[np.int64],
     segment: NDArray[np.int64],
     min_views: int,
@@ -91,6 +93,8 @@ def collect(
         Rows of the chunk.
     owner : int [V, T, S], poses : [T, M, J, 3], tracks, parents : int [T, M]
         Of the chunk, from `track_frames`.
+    appearance : float [V, T, S, E]
+        Of the chunk.
     limb_index : int [L, 2]
     segment : int [T_all]
     min_views : int
@@ -105,13 +109,15 @@ def collect(
             old = tracklets.get(int(ident))
             at, views = alive[views > 0], views[views > 0]
             if len(at):
-                new = _measure(int(ident), rows.start, at, views, poses[:, m], limb_index, min_views)
+                look = _look(owner[:, at] == ident, appearance[:, at])
+                new = _measure(int(ident), rows.start, at, views, poses[:, m], look, limb_index, min_views)
                 new.segment = int(segment[rows.start + at[0]])
                 new.parent = int(parents[alive[0], m])
                 last = _confirmed_at(views, min_views, needed - (old.seen if old is not None else 0))
                 if last >= 0 and (old is None or old.confirmed < 0):
-                    part = _measure(new.ident, rows.start, at[: last + 1], views[: last + 1], poses[:, m], limb_index,
-                                    min_views)  # fmt: skip
+                    early = slice(last + 1)
+                    part = _measure(new.ident, rows.start, at[early], views[early], poses[:, m], look[:, early],
+                                    limb_index, min_views)  # fmt: skip
                     _continue(part, old)
                     new.confirmed, new.early = rows.start + int(at[last]), part.body
                 _continue(new, old)
@@ -133,17 +139,27 @@ def _confirmed_at(views: NDArray[np.int64], min_views: int, needed: int) -> int:
 
 def _measure(
     ident: int, start: int, at: NDArray[np.int64], views: NDArray[np.int64], poses: NDArray[np.float32],
-    limb_index: NDArray[np.int64], min_views: int,
+    look: Array, limb_index: NDArray[np.int64], min_views: int,
 ) -> Tracklet:  # fmt: skip
     """A tracklet as the rows `at` of a chunk that begins at row `start` show it."""
     limbs = poses[at][:, limb_index]
     length = np.linalg.norm(limbs[:, :, 0] - limbs[:, :, 1], axis=-1).astype(float)
     length[views < 2] = np.nan
     end = int(at[views >= 2][-1] if (views >= 2).any() else at[0])
+    rows = start + at
+    body = Body(LimbLengths.measured(length, rows), Looks.measured(look, rows))
     return Tracklet(
-        ident, start + int(at[0]), start + end, poses[at[0]].astype(float), poses[end].astype(float),
-        LimbLengths.measured(length, start + at), int((views >= min_views).sum()), int((views >= 2).sum()),
+        ident, start + int(at[0]), start + end, poses[at[0]].astype(float), poses[end].astype(float), body,
+        int((views >= min_views).sum()), int((views >= 2).sum()),
     )  # fmt: skip
+
+
+def _look(mine: NDArray[np.bool_], appearance: NDArray[np.float32]) -> Array:
+    """What each view saw of a track [V, n, E] in the slots that are its own, mine [V, n, S]; NaN where none is."""
+    slot = mine.argmax(2)
+    taken = np.take_along_axis(appearance, slot[..., None, None], 2)[:, :, 0].astype(float)
+    taken[~mine.any(2)] = np.nan
+    return np.asarray(taken)
 
 
 def _continue(new: Tracklet, old: Tracklet | None) -> None:
@@ -269,7 +285,7 @@ def link(
 class _Person:
     """What is known of a person so far: limbs, and the last piece of the recording they were in."""
 
-    body: LimbLengths
+    body: Body
     segment: int
 
     @staticmethod
@@ -284,10 +300,10 @@ class _Person:
         return _Person(body, segment)
 
 
-def _difference(a: LimbLengths, b: LimbLengths) -> float:
+def _difference(a: Body, b: Body) -> float:
     """Median relative difference of limb lengths; inf where fewer than three can be compared."""
-    both = (a.blocks > 0) & (b.blocks > 0)
-    return float(np.median(np.abs(a.log_length - b.log_length)[both])) if both.sum() >= 3 else np.inf
+    both = (a.limbs.blocks > 0) & (b.limbs.blocks > 0)
+    return float(np.median(np.abs(a.limbs.log_length - b.limbs.log_length)[both])) if both.sum() >= 3 else np.inf
 
 
 def _take_up(chains: list[list[Tracklet]], persons: list[_Person], settings: MatchingSettings) -> list[int]:
@@ -332,8 +348,9 @@ def _worth(
     before: list[Tracklet], after: list[Tracklet], frames: NDArray[np.int64], fps: float, settings: MatchingSettings
 ) -> Array:
     """Log odds [N, M] of tracklets `after` showing the persons of `before` again; -inf where they cannot."""
-    std = block_std([t.body for t in {id(t): t for t in (*before, *after)}.values()])
-    worth = body_likeness([t.body for t in before], [t.body for t in after], std) + _RETURN
+    std = block_std([t.body.limbs for t in {id(t): t for t in (*before, *after)}.values()])
+    worth = _RETURN + body_likeness([t.body.limbs for t in before], [t.body.limbs for t in after], std)
+    worth += look_likeness([t.body.looks for t in before], [t.body.looks for t in after])
     last, first = (np.array([getattr(t, end) for t in side]) for side, end in ((before, "last"), (after, "first")))
     gap = (frames[first][None] - frames[last][:, None]) / fps
     segments = (np.array([t.segment for t in side]) for side in (before, after))

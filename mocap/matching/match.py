@@ -122,8 +122,10 @@ def _tracked_slots(
             method, state.pose, state.velocity, state.ident, state.unseen, state.apart, state.support, state.hold,
             state.counter, owner[:, rows], poses, tracks, parents,
         )  # fmt: skip
-        views = settings.views_needed(V)
-        collect(tracklets, rows, owner[:, rows], poses, tracks, parents, limb_index, segment, views, needed)
+        collect(
+            tracklets, rows, owner[:, rows], poses, tracks, parents, keypoints.appearance[:, rows], limb_index, segment,
+            settings.views_needed(V), needed,
+        )  # fmt: skip
     causal = settings.mode is MatchMode.CAUSAL
     found = merge_renewed(list(tracklets.values()), needed, always=causal)
     person = (link_causally if causal else link)(found, keypoints.frames, keypoints.fps, settings)
