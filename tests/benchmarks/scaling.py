@@ -151,7 +151,8 @@ def lines(name: str, frames: list[int], folder: str | None) -> Iterator[str]:
             for what in ("seconds", "triangulate_s", "filter_s")
         )
         yield f"grows with {name} to the power {both:.2f} (triangulate {first:.2f}, filter {second:.2f}); 1 asked"
-        yield f"peak memory of the last over that of the first: {found[-1].filtered_bytes / found[0].filtered_bytes:.2f}"
+        memory = found[-1].filtered_bytes / found[0].filtered_bytes
+        yield f"peak memory of the last over that of the first: {memory:.2f}"
 
 
 def main() -> None:
