@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mocap.lifting.augmentation import Windows
 from mocap.lifting.dataset import Motion
 from mocap.lifting.lift import LiftedPoses, Lifter
-from mocap.lifting.uncertainty import fit_weights
+from mocap.lifting.smoothing import smooth_window
+from mocap.lifting.uncertainty import fit_weights, pooled_intervals
 from mocap.lifting.weights import StdCalibration, StdScales, Weights
 from mocap.skeleton import H36M_17
 
@@ -131,6 +132,37 @@ def calibrated(weights: Weights, sets: Sequence[Windows], every: int = 4) -> Wei
     return replace(weights, calibration=StdCalibration(*scales))
 
 
+def averaged(parts: Sequence[Weights], sets: Sequence[Windows], reference: Windows) -> Weights:
+    """Weights whose networks' predictions are averaged, calibrated anew.
+
+    Parameters
+    ----------
+    parts : sequence of Weights
+        Trained with the same window; the notes are the first one's.
+    sets : sequence of Windows
+        Of people kept for validation, as `calibrated` takes them.
+    reference : Windows
+        Smoothed windows of the training people, as `correlated` takes them.
+    """
+    members = [m for part in parts for m in part.members]
+    first = members[0]
+    plain = Weights(first.network, first.arrays, StdCalibration(), parts[0].notes, others=tuple(members[1:]))
+    lifter, scales = Lifter(plain), []
+    for bones in (False, True):
+        ratios = []
+        for w in sets:
+            rays, confidence, lengths, truth = (
+                a.numpy().astype(float) for a in (w.rays, w.confidence, w.bones, w.positions)
+            )
+            smooth = smooth_window(rays, confidence)
+            given = lengths if bones else np.full_like(lengths, np.nan)
+            net = lifter.predict(smooth.rays * (confidence > 0)[..., None], confidence, given, smooth.std)
+            ratios.append((net.positions - truth @ net.camera_from_virtual)[:, 1:] / net.std[:, 1:, [0, 0, 1]])
+        across, along = (std_scale([r[..., axes] for r in ratios]) for axes in (slice(0, 2), slice(2, 3)))
+        scales.append(StdScales(across, along))
+    return calibrated(correlated(replace(plain, calibration=StdCalibration(*scales)), reference), sets)
+
+
 def correlated(weights: Weights, windows: Windows) -> Weights:
     """The weights with the correlation of the network's errors of different joints, from windows seen in training.
 
@@ -176,7 +208,10 @@ def _calibrate(weights: Weights, parts: Sequence[tuple[Array, Array, Array]], bo
         w[0] += np.log(std_scale([e / np.exp(f @ w)]))
         found.append(tuple(w.tolist()))
         std.append(network[..., kind] * np.exp(features[:, :, kind] @ w))
-    mean = np.sqrt((2 * std[0] ** 2 + std[1] ** 2) / 3)
     own = weights.calibration.known if bones else weights.calibration.guessed
-    joint, joint_95 = np.quantile(np.abs(errors / mean[..., None]), (0.683, 0.95)).tolist()
+    halves = pooled_intervals(np.stack(std, -1))
+    joint, joint_95 = (
+        float(np.quantile(np.abs(errors / half[..., None]), share))
+        for half, share in zip(halves, (0.683, 0.95), strict=True)
+    )
     return replace(own, across_weights=found[0], along_weights=found[1], joint=joint, joint_95=joint_95)

@@ -6,7 +6,7 @@ single window goes through kernels that read every weight once for it and its mi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,27 +16,67 @@ from numpy.typing import NDArray
 from mocap.errors import WeightsError
 from mocap.lifting.normalise import CONDITION, JOINTS, NormalWindows
 from mocap.lifting.settings import Architecture
-from mocap.lifting.weights import Weights
+from mocap.lifting.weights import Member, Weights
 
 Array = NDArray[np.float32]
 
 _NORM_EPS = 1e-5  # torch.nn.BatchNorm1d
-_FEW_ROWS = 24  # up to here the weights' way from memory is what takes time
+_CLOSED = 50.0  # a gate that far is shut
+_FEW_ROWS = 24
 PER_JOINT = 6  # offset (3), log standard deviation across and along the view (2), gate of the 2D point
 TYPICAL_SIZE = 0.45  # metres per unit of the normalised coordinates
 
 
+Net = Callable[[NormalWindows], tuple[Array, Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class MeanNet:
+    """The mean of what several networks predict: each errs a little otherwise.
+
+    Attributes
+    ----------
+    nets : tuple of Net
+    """
+
+    nets: tuple[Net, ...]
+
+    @staticmethod
+    def of(weights: Weights) -> MeanNet:
+        """All networks of a weights file, on the CPU."""
+        return MeanNet(tuple(FoldedNet(m) for m in weights.members))
+
+    def __call__(self, window: NormalWindows) -> tuple[Array, Array]:
+        """Positions [B, 17, 3] m in virtual axes, and log standard deviations [B, 17, 2] of the middle frame."""
+        positions, log_std = zip(*(net(window) for net in self.nets), strict=True)
+        return sum(positions) / np.float32(len(positions)), sum(log_std) / np.float32(len(log_std))
+
+
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """weight [in, out] and bias [out]."""
+    """Weight and bias of a layer.
+
+    For few rows the weights' way from memory is what takes time: they are kept in 16 bits, with a
+    scale for each output, and the float32 ones are the same numbers.
+    """
 
     weight: Array
     bias: Array
+    short: NDArray[np.int16]
+    scale: Array
+
+    @staticmethod
+    def of(weight: Array, bias: Array) -> _Layer:
+        """From weight [in, out] and bias [out]."""
+        scale = np.maximum(np.abs(weight).max(0, initial=0), 1e-12) / np.iinfo(np.int16).max
+        short = np.ascontiguousarray(np.rint(weight / scale), np.int16)
+        scale = scale.astype(np.float32)
+        return _Layer(short * scale, np.ascontiguousarray(bias, np.float32), short, scale)
 
     def __call__(self, x: Array, relu: bool = False) -> Array:
         out = np.empty((len(x), self.weight.shape[1]), np.float32)
         if len(x) <= _FEW_ROWS:
-            _few_rows(x, self.weight, self.bias, relu, out)
+            _few_rows(x, self.short, self.scale, self.bias, relu, out)
             return out
         np.matmul(x, self.weight, out=out)
         out += self.bias
@@ -57,7 +97,7 @@ class FoldedNet:
 
     Parameters
     ----------
-    weights : Weights
+    member : Member
 
     Raises
     ------
@@ -65,8 +105,8 @@ class FoldedNet:
         Arrays that do not fit the network's settings.
     """
 
-    def __init__(self, weights: Weights) -> None:
-        arrays, settings = weights.arrays, weights.network
+    def __init__(self, member: Member) -> None:
+        arrays, settings = member.arrays, member.network
         temporal = settings.architecture is Architecture.TEMPORAL
         try:
             self.width, self.frames = settings.width, 9 if temporal else 0
@@ -77,14 +117,14 @@ class FoldedNet:
             joins = [_folded(arrays, f"{name}.join") for _, name in names]
             nothing = np.zeros(settings.width, np.float32)
             self.blocks = [
-                _Block(stride, _Layer(join.weight, nothing), _folded(arrays, f"{name}.mix"))
+                _Block(stride, _Layer.of(join.weight, nothing), _folded(arrays, f"{name}.mix"))
                 for (stride, name), join in zip(names, joins, strict=True)
             ]
             told = [_scale(arrays, f"{n}.join_norm") * arrays[f"{n}.condition.weight"].T for _, n in names]
             told.append(np.zeros((CONDITION, 0), np.float32))
             shift = np.concatenate([*(j.bias for j in joins), np.zeros(0, np.float32)])
-            self.told = _Layer(np.ascontiguousarray(np.concatenate(told, 1), np.float32), shift)
-            self.head = _Layer(np.ascontiguousarray(arrays["head.weight"].T), np.ascontiguousarray(arrays["head.bias"]))
+            self.told = _Layer.of(np.concatenate(told, 1), shift)
+            self.head = _Layer.of(arrays["head.weight"].T, arrays["head.bias"])
             self._check()
         except (KeyError, ValueError) as error:
             raise WeightsError(
@@ -137,7 +177,7 @@ def decode(raw: Array, now: Array, person: Array) -> tuple[Array, Array]:
     """Of what the head says [B, 103], the middle frame's tokens [B, 51] and the size [B]."""
     joints = raw[:, 1:].reshape(-1, JOINTS, PER_JOINT)
     size = TYPICAL_SIZE * np.exp(np.clip(raw[:, 0], -2, 2))[:, None, None]
-    gate = 1 / (1 + np.exp(-joints[..., 5:] - 2))
+    gate = 1 / (1 + np.exp(np.minimum(-joints[..., 5:] - 2, _CLOSED)))
     positions = joints[..., :3].copy()
     positions[..., :2] += size * gate * now.reshape(-1, JOINTS, 3)[..., :2]
     positions -= positions[:, :1].copy()
@@ -153,30 +193,30 @@ def _scale(arrays: Mapping[str, Array], norm: str) -> Array:
 def _folded(arrays: Mapping[str, Array], name: str) -> _Layer:
     """A layer without bias and the normalisation behind it."""
     scale = _scale(arrays, f"{name}_norm")
-    weight = np.ascontiguousarray((scale[:, None] * arrays[f"{name}.weight"]).T, np.float32)
     bias = arrays[f"{name}_norm.bias"] - arrays[f"{name}_norm.running_mean"] * scale
-    return _Layer(weight, np.ascontiguousarray(bias, np.float32))
+    return _Layer.of((scale[:, None] * arrays[f"{name}.weight"]).T, bias)
 
 
 @njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
-def _few_rows(x: Array, weight: Array, bias: Array, relu: bool, out: Array) -> None:
-    """Fill `out` with x @ weight + bias: four rows of weights at a time, each read once for all rows of x."""
+def _few_rows(x: Array, short: NDArray[np.int16], scale: Array, bias: Array, relu: bool, out: Array) -> None:
+    """Fill `out` with x @ (short * scale) + bias: four rows of weights at a time, each read once for all rows of x."""
     rows, inner = x.shape
     width = len(bias)
-    for i in range(rows):
-        out[i] = bias
-    whole = inner - inner % 4
-    for k in range(0, whole, 4):
-        for i in range(rows):
-            a, b, c, d = x[i, k], x[i, k + 1], x[i, k + 2], x[i, k + 3]
+    w = np.empty((4, width), np.float32)
+    out[:] = 0
+    for k in range(0, inner, 4):
+        few = min(4, inner - k)
+        for q in range(4):
             for j in range(width):
-                out[i, j] += a * weight[k, j] + b * weight[k + 1, j] + c * weight[k + 2, j] + d * weight[k + 3, j]
-    for k in range(whole, inner):
+                w[q, j] = np.float32(short[k + q, j]) if q < few else np.float32(0)
         for i in range(rows):
             a = x[i, k]
+            b = x[i, k + 1] if few > 1 else np.float32(0)
+            c = x[i, k + 2] if few > 2 else np.float32(0)
+            d = x[i, k + 3] if few > 3 else np.float32(0)
             for j in range(width):
-                out[i, j] += a * weight[k, j]
-    if relu:
-        for i in range(rows):
-            for j in range(width):
-                out[i, j] = max(out[i, j], np.float32(0))
+                out[i, j] += a * w[0, j] + b * w[1, j] + c * w[2, j] + d * w[3, j]
+    least = np.float32(0) if relu else np.float32(-np.inf)
+    for i in range(rows):
+        for j in range(width):
+            out[i, j] = max(out[i, j] * scale[j] + bias[j], least)

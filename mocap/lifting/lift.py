@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +11,12 @@ from numpy.typing import NDArray
 
 from mocap.errors import DataError, WeightsError
 from mocap.lifting.body import ASSUMED_SIZE
-from mocap.lifting.inference import FoldedNet
-from mocap.lifting.normalise import NormalWindows, normalise
+from mocap.lifting.inference import MeanNet, Net
+from mocap.lifting.normalise import normalise
 from mocap.lifting.refine import refine
 from mocap.lifting.root import place_root
 from mocap.lifting.smoothing import Smoothed, smooth_window
-from mocap.lifting.uncertainty import Evidence
+from mocap.lifting.uncertainty import Evidence, pooled_intervals
 from mocap.lifting.weights import SHIPPED, StdCalibration, Weights, read_weights
 from mocap.skeleton import H36M_17
 from mocap.storage.atomic import atomic_path
@@ -136,7 +135,7 @@ class Lifter:
         self.coupling: Array = np.linalg.inv(content.correlation.astype(np.float64))
         self.window = content.network.window
         try:
-            self.net: Callable[[NormalWindows], tuple[Numbers, Numbers]] = FoldedNet(content)
+            self.net: Net = MeanNet.of(content)
         except WeightsError as error:
             where = str(weights) if isinstance(weights, Path) else None
             raise WeightsError(
@@ -145,7 +144,7 @@ class Lifter:
         if device is not None and device.type != "cpu":
             from mocap.lifting.network import OnDevice
 
-            self.net = OnDevice(content, device)
+            self.net = MeanNet(tuple(OnDevice(m, device) for m in content.members))
 
     def lift(self, rays: Array, confidence: Array, bone_lengths: Array | None = None) -> LiftedPoses:
         """Lift windows of undistorted rays: network, root placement, refinement.
@@ -174,13 +173,14 @@ class Lifter:
         estimate = self.estimate(rays, confidence, bone_lengths)
         scales = self.calibration.guessed, self.calibration.known
         weights = np.array([[s.across_weights, s.along_weights] for s in scales])[estimate.known.astype(int)]
-        variance = estimate.evidence.std(weights)[..., [0, 0, 1]] ** 2
+        std = estimate.evidence.std(weights)
+        variance = std[..., [0, 0, 1]] ** 2
         variance[:, 0] = _PELVIS_STD**2
         turn, lost = estimate.camera_from_virtual, ~estimate.found
         back = turn.transpose(0, 2, 1)
         covariance = (turn[:, None] * variance[:, :, None]) @ back[:, None]
         joint = np.array([[s.joint, s.joint_95] for s in scales])[estimate.known.astype(int)]
-        inner, outer = joint.T[..., None] * np.sqrt(variance.mean(-1))
+        inner, outer = (f[:, None] * half for f, half in zip(joint.T, pooled_intervals(std), strict=True))
         inner[:, 0] = outer[:, 0] = _PELVIS_STD
         root = (turn @ estimate.root[..., None])[..., 0]
         results = estimate.positions @ back, covariance, inner, outer, root, turn @ estimate.root_covariance @ back

@@ -17,7 +17,7 @@ from mocap.lifting.features import CONDITION, JOINTS, WindowInput
 from mocap.lifting.inference import PER_JOINT, TYPICAL_SIZE
 from mocap.lifting.normalise import NormalWindows
 from mocap.lifting.settings import Architecture, NetworkSettings
-from mocap.lifting.weights import Weights
+from mocap.lifting.weights import Member, Weights
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ def _decode(raw: Tensor, now: Tensor, person: Tensor) -> Lifted:
 class OnDevice:
     """A trained network on another device than the CPU: in and out as `mocap.lifting.inference.FoldedNet`."""
 
-    def __init__(self, weights: Weights, device: torch.device) -> None:
-        self.device, self.net = device, load(weights).to(device)
+    def __init__(self, member: Member, device: torch.device) -> None:
+        self.device, self.net = device, load(member).to(device)
 
     def __call__(self, window: NormalWindows) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Positions [B, 17, 3] m in virtual axes, and log standard deviations [B, 17, 2] of the middle frame."""
@@ -131,8 +131,8 @@ class OnDevice:
         return lifted.positions.cpu().numpy(), lifted.log_std.cpu().numpy()
 
 
-def load(weights: Weights) -> LiftNet:
-    """The network of a weights file, for use."""
+def load(weights: Member | Weights) -> LiftNet:
+    """A network of a weights file (the first one), for use."""
     net = LiftNet(weights.network)
     net.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in weights.arrays.items()})
     return net.eval()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import erf
 
 Array = NDArray[np.float64]
 
@@ -52,6 +53,32 @@ class Evidence:
     def std(self, weights: Array) -> Array:
         """Standard deviations [N, 17, 2] m, with weights [N, 2, 5] across and along the view."""
         return self.network * np.exp(np.einsum("njaf,naf->nja", self.features(), weights))
+
+
+def pooled_intervals(std: Array) -> tuple[Array, Array]:
+    """Half-widths that hold 68.3 % and 95 % of the coordinates of Gaussian errors, all three axes together.
+
+    `std` [..., 2] is across (two axes) and along the view. No multiple of one number can do both
+    where these differ.
+    """
+    ratio = np.log(std[..., 1] / std[..., 0])
+    inner, outer = (std[..., 0] * np.exp(np.interp(ratio, _LOG_RATIO, table)) for table in _TABLES)
+    return inner, outer
+
+
+def _table(share: float) -> Array:
+    """Logarithms of the half-widths over the standard deviation across, at the ratios of `_LOG_RATIO`, by bisection."""
+    low, high = np.full(len(_LOG_RATIO), -6.0), np.full(len(_LOG_RATIO), 6.0)
+    for _ in range(50):
+        middle = 0.5 * (low + high)
+        half = np.exp(middle)
+        held = (2 * erf(half / np.sqrt(2)) + erf(half / np.exp(_LOG_RATIO) / np.sqrt(2))) / 3
+        low, high = np.where(held < share, middle, low), np.where(held < share, high, middle)
+    return np.asarray(0.5 * (low + high), np.float64)
+
+
+_LOG_RATIO = np.linspace(-4.0, 4.0, 161)
+_TABLES = _table(0.683), _table(0.95)
 
 
 def fit_weights(features: Array, errors: Array) -> Array:

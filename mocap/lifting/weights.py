@@ -39,9 +39,8 @@ class StdScales:
     across_weights, along_weights : tuple of float
         Weights of `mocap.lifting.uncertainty.FEATURES`.
     joint, joint_95 : float
-        Factors of the one number per joint that stands for all three axes: what 68.3 % and what 95 %
-        of the coordinates lie within. The second is more than 1.96 times the first: errors along the
-        view are larger than across it.
+        Factors of `mocap.lifting.uncertainty.pooled_intervals`: what 68.3 % and what 95 % of the
+        coordinates of all three axes lie within.
     """
 
     across: float = 1.0
@@ -49,7 +48,7 @@ class StdScales:
     across_weights: tuple[float, ...] = (0.0, 0.5, 0.0, 0.0, 0.0)
     along_weights: tuple[float, ...] = (0.0, 0.5, 0.0, 0.0, 0.0)
     joint: float = 1.0
-    joint_95: float = 1.96
+    joint_95: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("across_weights", "along_weights"):
@@ -68,8 +67,16 @@ class StdCalibration:
 
 
 @dataclass(frozen=True, eq=False)
+class Member:
+    """One more network as arrays, whose prediction is averaged with the first one's."""
+
+    network: NetworkSettings
+    arrays: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
 class Weights:
-    """A trained network as arrays.
+    """A trained network, or several whose predictions are averaged, as arrays.
 
     Attributes
     ----------
@@ -79,6 +86,8 @@ class Weights:
     calibration : StdCalibration
     correlation : float32 [2, 48, 48]
         Of the errors of joints 1-16 (x, y across and z along the view), without and with known bones.
+    others : tuple of Member
+        Further networks of the same window.
     notes : dict of str to str
         Data, settings, code version: what the model card says.
     """
@@ -90,6 +99,12 @@ class Weights:
     correlation: NDArray[np.float32] = field(
         default_factory=lambda: np.tile(np.eye(_ERRORS, dtype=np.float32), (2, 1, 1))
     )
+    others: tuple[Member, ...] = ()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All networks."""
+        return Member(self.network, self.arrays), *self.others
 
 
 def write_weights(weights: Weights, path: Path) -> None:
@@ -103,20 +118,23 @@ def write_weights(weights: Weights, path: Path) -> None:
     description = {
         "format": FORMAT,
         "network": asdict(weights.network),
+        "others": [asdict(m.network) for m in weights.others],
         "calibration": asdict(weights.calibration),
         "notes": dict(weights.notes),
     }
     text = json.dumps(description, sort_keys=True).encode()
     content = {"description": np.frombuffer(text, np.uint8)}
     arrays = {**weights.arrays, _CORRELATION: weights.correlation}
+    for i, member in enumerate(weights.others):
+        arrays |= {f"{_other(i)}{name}": a for name, a in member.arrays.items()}
     content |= {name: np.asarray(a, np.float16) for name, a in sorted(arrays.items())}
     buffer = io.BytesIO()
     # numpy's own savez stamps the time of day into the archive.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in content.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, array, allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue(), zipfile.ZIP_DEFLATED)
+            file = io.BytesIO()
+            np.lib.format.write_array(file, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), file.getvalue(), zipfile.ZIP_DEFLATED)
     write_bytes(path, buffer.getvalue())
 
 
@@ -143,12 +161,23 @@ def read_weights(path: Path = SHIPPED) -> Weights:
         calibration = StdCalibration(**{k: StdScales(**v) for k, v in description["calibration"].items()})
         notes = {str(k): str(v) for k, v in description["notes"].items()}
         correlation = _symmetric(arrays.pop(_CORRELATION))
+        others = []
+        for i, shape in enumerate(description.get("others", [])):
+            names = [n for n in arrays if n.startswith(_other(i))]
+            own = {n.removeprefix(_other(i)): arrays.pop(n).astype(np.float32) for n in names}
+            others.append(Member(NetworkSettings(**shape), own))
     except _UNREADABLE as error:
         raise WeightsError(
             "the lifting weights cannot be read", expected=f"a {FORMAT} npz file",
             found=f"{type(error).__name__}: {error}", where=str(path), hint=_TRAIN,
         ) from error  # fmt: skip
-    return Weights(network, {n: a.astype(np.float32) for n, a in arrays.items()}, calibration, notes, correlation)
+    first = {n: a.astype(np.float32) for n, a in arrays.items()}
+    return Weights(network, first, calibration, notes, correlation, tuple(others))
+
+
+def _other(number: int) -> str:
+    """What the names of a further network's arrays begin with."""
+    return f"other_{number}."
 
 
 def _symmetric(correlation: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -180,11 +180,11 @@ def test_bad_files(windows, tmp_path):
 
 @pytest.mark.parametrize("batch", [1, 40])
 def test_the_network_in_use_is_the_one_trained(rng, batch):
-    """NumPy without torch, batch normalisation folded, against torch; few rows and many."""
+    """NumPy without torch, batch normalisation folded, weights of 16 bits, against torch: 0.3 mm on rays of noise."""
     import torch
 
     from mocap.lifting.features import WindowInput
-    from mocap.lifting.inference import FoldedNet
+    from mocap.lifting.inference import FoldedNet, MeanNet
     from mocap.lifting.network import OnDevice, load
     from mocap.lifting.normalise import normalise
     from mocap.lifting.weights import read_weights
@@ -195,13 +195,26 @@ def test_the_network_in_use_is_the_one_trained(rng, batch):
         rays, rng.random((batch, 27, 17)), rng.uniform(0.1, 0.5, (batch, 16)), np.arange(batch) % 2 == 0,
         rng.uniform(0, 0.01, (batch, 17)),
     ).both_ways()  # fmt: skip
-    positions, log_std = FoldedNet(weights)(w)
-    with torch.inference_mode():
-        arrays = (w.tokens, w.condition, w.camera_from_virtual, w.size)
-        lifted = load(weights)(WindowInput(*(torch.from_numpy(a) for a in arrays)))
-    np.testing.assert_allclose(positions, lifted.positions, atol=1e-5)
-    np.testing.assert_allclose(log_std, lifted.log_std, atol=1e-4)
-    np.testing.assert_array_equal(OnDevice(weights, torch.device("cpu"))(w)[0], lifted.positions)
+    each = []
+    for member in weights.members:
+        positions, log_std = FoldedNet(member)(w)
+        each.append(positions)
+        with torch.inference_mode():
+            arrays = (w.tokens, w.condition, w.camera_from_virtual, w.size)
+            lifted = load(member)(WindowInput(*(torch.from_numpy(a) for a in arrays)))
+        np.testing.assert_allclose(positions, lifted.positions, atol=3e-4)
+        np.testing.assert_allclose(log_std, lifted.log_std, atol=3e-3)
+        np.testing.assert_array_equal(OnDevice(member, torch.device("cpu"))(w)[0], lifted.positions)
+    np.testing.assert_allclose(MeanNet.of(weights)(w)[0], np.mean(each, 0), atol=1e-6)
+
+
+def test_one_window_is_lifted_as_among_many(windows, lifter):
+    """The kernels for few rows and the matrix products for many are one function."""
+    many = lift_windows(*(windows[n] for n in ARRAYS), lifter=lifter)
+    for row in (0, 5):
+        one = lift_windows(*(windows[n][row : row + 1] for n in ARRAYS), lifter=lifter)
+        np.testing.assert_allclose(one.positions[0], many.positions[row], atol=1e-4)
+        np.testing.assert_allclose(one.std[0], many.std[row], rtol=1e-3)
 
 
 def test_mirrored_input_of_the_network_is_the_input_of_the_mirrored_window(rng):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mocap.lifting.uncertainty import FEATURES, Evidence, fit_weights
+from mocap.lifting.uncertainty import FEATURES, Evidence, fit_weights, pooled_intervals
 from mocap.lifting.weights import StdScales
 
 
@@ -44,3 +44,11 @@ def test_unseen_joints_and_tiny_changes_have_finite_evidence(rng):
 def test_weights_of_another_number_are_refused():
     with pytest.raises(ValueError, match="across_weights"):
         StdScales(across_weights=(1.0, 2.0))
+
+
+@pytest.mark.parametrize("ratio", [0.3, 1.0, 2.5, 8.0])
+def test_one_number_for_three_axes_holds_its_share_of_the_coordinates(rng, ratio):
+    errors = rng.normal(size=(200_000, 3)) * [0.01, 0.01, 0.01 * ratio]
+    inner, outer = pooled_intervals(np.array([0.01, 0.01 * ratio]))
+    assert (np.abs(errors) < inner).mean() == pytest.approx(0.683, abs=0.003)
+    assert (np.abs(errors) < outer).mean() == pytest.approx(0.95, abs=0.002)
