@@ -249,6 +249,8 @@ def _across_along(values: Array) -> Array:
 def _fit_window(rays: Array, confidence: Array, window: int) -> tuple[Array, Array]:
     """Cut or pad (with missing frames) to `window` frames about the middle one."""
     frames, half = rays.shape[1], window // 2
+    if frames == window:
+        return rays, confidence
     rows = frames // 2 + np.arange(-half, half + 1)
     inside = (rows >= 0) & (rows < frames)
     rows = np.clip(rows, 0, frames - 1)

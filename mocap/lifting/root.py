@@ -100,18 +100,19 @@ def _normal(
     return inverse, g
 
 
+@njit(cache=True, error_model="numpy", nogil=True)
 def _linear(positions: Array, rays: Array, weight: Array) -> Array:
-    """Least squares of (X + Tx) - u (Z + Tz) and the same in y."""
-    u, v, w = rays[..., 0], rays[..., 1], weight
-    bu = u * positions[..., 2] - positions[..., 0]
-    bv = v * positions[..., 2] - positions[..., 1]
-    A = np.zeros((len(rays), 3, 3))
-    b = np.zeros((len(rays), 3))
-    A[:, 0, 0] = A[:, 1, 1] = w.sum(-1)
-    A[:, 0, 2] = A[:, 2, 0] = -(w * u).sum(-1)
-    A[:, 1, 2] = A[:, 2, 1] = -(w * v).sum(-1)
-    A[:, 2, 2] = (w * (u * u + v * v)).sum(-1)
-    b[:, 0], b[:, 1], b[:, 2] = (w * bu).sum(-1), (w * bv).sum(-1), -(w * (u * bu + v * bv)).sum(-1)
-    root = np.linalg.solve(A + 1e-9 * np.eye(3), b[..., None])[..., 0]
-    root[:, 2] = np.clip(root[:, 2], 2 * _NEAREST, 1e3)
-    return np.asarray(root, np.float64)
+    """Least squares of (X + Tx) - u (Z + Tz) and the same in y: the translations [N, 3]."""
+    root = np.empty((len(rays), 3))
+    for n in range(len(rays)):
+        s, su, sv, sq, bx, by, bz = 1e-9, 0.0, 0.0, 1e-9, 0.0, 0.0, 0.0
+        for j in range(rays.shape[1]):
+            u, v, w = rays[n, j, 0], rays[n, j, 1], weight[n, j]
+            x, y = u * positions[n, j, 2] - positions[n, j, 0], v * positions[n, j, 2] - positions[n, j, 1]
+            s, su, sv, sq = s + w, su + w * u, sv + w * v, sq + w * (u * u + v * v)
+            bx, by, bz = bx + w * x, by + w * y, bz - w * (u * x + v * y)
+        # Tx and Ty follow from Tz, which is left of the three equations.
+        depth = (bz + (su * bx + sv * by) / s) / (sq - (su * su + sv * sv) / s)
+        root[n, 0], root[n, 1] = (bx + su * depth) / s, (by + sv * depth) / s
+        root[n, 2] = min(max(depth, 2 * _NEAREST), 1e3)
+    return root
