@@ -126,6 +126,8 @@ class FoldedNet:
             self.told = _Layer.of(np.concatenate(told, 1), shift)
             self.head = _Layer.of(arrays["head.weight"].T, arrays["head.bias"])
             self._check()
+            layers = [self.expand, self.told, self.middle, *(part for b in self.blocks for part in (b.join, b.mix))]
+            self.kept = tuple((x.short, x.scale, x.bias) for x in (*layers, self.head) if x is not None)
         except (KeyError, ValueError) as error:
             raise WeightsError(
                 "the weights do not fit their network", expected=str(settings), found=str(error)[:300],
@@ -148,6 +150,10 @@ class FoldedNet:
         tokens, condition = window.tokens, window.condition
         batch, frames = tokens.shape[:2]
         now = tokens[:, frames // 2]
+        if self.expand is not None and batch * self.frames <= _FEW_ROWS:
+            joined = tokens.reshape(batch * self.frames, -1)
+            raw = _temporal(joined, np.concatenate([now, condition], -1), condition, self.kept, self.middle_scale)
+            return decode(raw, now, window.size)
         told = self.told(condition).reshape(batch, 1, len(self.blocks), self.width)
         y = self.middle(np.concatenate([now, condition], -1))
         blocks = list(enumerate(self.blocks))
@@ -220,3 +226,39 @@ def _few_rows(x: Array, short: NDArray[np.int16], scale: Array, bias: Array, rel
     for i in range(rows):
         for j in range(width):
             out[i, j] = max(out[i, j] * scale[j] + bias[j], least)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _temporal(
+    x: Array, now: Array, condition: Array, layers: tuple[tuple[NDArray[np.int16], Array, Array], ...], scale: Array
+) -> Array:
+    """What the head of a temporal network says of a window or two, in one go: expand, told, middle, blocks, head."""
+    batch, width = len(now), len(scale)
+    told = _layer(condition, layers[1], False)
+    x = _layer(x, layers[0], True)
+    for i in range((len(layers) - 4) // 2):
+        stride = 3 if i < 2 else 1
+        left = len(x) // stride
+        y = _layer(x.reshape(left, stride * width), layers[3 + 2 * i], False)
+        for row in range(left):
+            extra = told[row * batch // left, i * width : (i + 1) * width]
+            for k in range(width):
+                y[row, k] = max(y[row, k] + extra[k], np.float32(0))
+        y = _layer(y, layers[4 + 2 * i], True)
+        for row in range(left):
+            for k in range(width):
+                y[row, k] += x[row * stride + stride // 2, k]
+        x = y
+        if i == 1:
+            y = _layer(now, layers[2], False)
+            for row in range(batch):
+                for k in range(width):
+                    x[row, k] = max(y[row, k] + x[row, k] * scale[k], np.float32(0))
+    return _layer(x, layers[len(layers) - 1], False)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _layer(x: Array, layer: tuple[NDArray[np.int16], Array, Array], relu: bool) -> Array:
+    out = np.empty((len(x), len(layer[2])), np.float32)
+    _few_rows(x, layer[0], layer[1], layer[2], relu, out)
+    return out

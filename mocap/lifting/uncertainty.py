@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import erf
@@ -52,7 +53,24 @@ class Evidence:
 
     def std(self, weights: Array) -> Array:
         """Standard deviations [N, 17, 2] m, with weights [N, 2, 5] across and along the view."""
-        return self.network * np.exp(np.einsum("njaf,naf->nja", self.features(), weights))
+        std = np.empty_like(self.network)
+        _weigh(self.network, self.fit, self.mirror, self.shift, self.noise, weights, std)
+        return std
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _weigh(network: Array, fit: Array, mirror: Array, shift: Array, noise: Array, weights: Array, std: Array) -> None:
+    """Fill `std`: `features` times the weights, without the features."""
+    for n in range(network.shape[0]):
+        for j in range(network.shape[1]):
+            loud = np.log(min(max(noise[n, j], _LEAST_NOISE), _MOST_NOISE))
+            for a in range(2):
+                w, own = weights[n, a], network[n, j, a]
+                total = w[0] + w[4] * loud
+                total += w[1] * np.log(max(fit[n, j, a] / own, _LEAST))
+                total += w[2] * np.log(max(mirror[n, j, a] / own, _LEAST))
+                total += w[3] * np.log(max(shift[n, j, a] / own, _LEAST))
+                std[n, j, a] = own * np.exp(total)
 
 
 def pooled_intervals(std: Array) -> tuple[Array, Array]:

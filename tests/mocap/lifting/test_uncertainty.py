@@ -34,6 +34,12 @@ def test_a_person_twice_as_large_has_twice_the_errors(rng):
     np.testing.assert_allclose(large.std(weights), 2 * small.std(weights), rtol=1e-9)
 
 
+def test_standard_deviations_are_the_weighted_features(rng):
+    some, weights = evidence(rng, 6), rng.normal(size=(6, 2, len(FEATURES)))
+    expected = some.network * np.exp(np.einsum("njaf,naf->nja", some.features(), weights))
+    np.testing.assert_allclose(some.std(weights), expected, rtol=1e-12)
+
+
 def test_unseen_joints_and_tiny_changes_have_finite_evidence(rng):
     few = evidence(rng, 3)
     still = Evidence(few.network, few.fit, few.mirror * 0, few.shift * 0, few.noise * np.inf)
