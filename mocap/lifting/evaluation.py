@@ -124,8 +124,11 @@ def along_own_axes(poses: LiftedPoses, truth: Array) -> Array:
     return off / np.sqrt(values)
 
 
-def calibrated(weights: Weights, sets: Sequence[Windows], every: int = 4) -> Weights:
-    """The weights with the uncertainty fitted on every n-th window."""
+def calibrated(weights: Weights, sets: Sequence[Windows], every: int = 3) -> Weights:
+    """The weights with the uncertainty fitted on every n-th window.
+
+    An odd n: cameras come in turn, and an even one would leave most of eight out.
+    """
     scales = [
         _calibrate(weights, [_errors(Lifter(weights), w, bones, every) for w in sets], bones) for bones in (False, True)
     ]
