@@ -112,7 +112,7 @@ def body_likeness(before: list[LimbLengths], after: list[LimbLengths], std: Arra
     return result
 
 
-def place_likeness(distance: float, seconds: float) -> float:
+def place_likeness(distance: Array, seconds: Array) -> Array:
     """Log likelihood ratio of somebody seen again `distance` metres away after `seconds`, against anybody's place."""
-    std = _PLACE_STD + _WALK_STD * seconds
-    return float(np.log(_STAGE_M2 / (2 * np.pi * std**2)) - 0.5 * (distance / std) ** 2)
+    std = _PLACE_STD + _WALK_STD * np.maximum(seconds, 0.0)
+    return np.asarray(np.log(_STAGE_M2 / (2 * np.pi * std**2)) - 0.5 * (distance / std) ** 2)

@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 _OTHER_BODY = 2.5
 # Log odds that somebody who appears was there before, and that a track that was renewed shows the same person.
 _RETURN, _SAME_TRACK = 2.0, 2.0
+# Short pieces of a track that make up this many times the shortest duration show that its person is there.
+_STILL_THERE = 2
 
 
 @dataclass(eq=False)
@@ -48,6 +50,8 @@ class Tracklet:
         The tracklet that this one goes on from if it shows the same person; -1 none.
     merged : list of int
         Tracklets that became part of this one.
+    pieces : list of (int, int)
+        Their first rows, and the frames in which two views saw them.
     """
 
     ident: int
@@ -64,6 +68,7 @@ class Tracklet:
     early: Body | None = None
     parent: int = -1
     merged: list[int] = field(default_factory=list)
+    pieces: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def idents(self) -> list[int]:
@@ -193,6 +198,7 @@ def merge_renewed(tracklets: list[Tracklet], needed: int, always: bool) -> list[
         before.seen, before.held, before.dead = whole.seen, whole.held, whole.dead
         before.confirmed, before.early = whole.confirmed, whole.early
         before.merged.append(t.ident)
+        before.pieces.append((t.first, t.held))
         home[t.ident] = before
     return list({id(t): t for t in home.values()}.values())
 
@@ -226,7 +232,7 @@ def link_causally(
                 index = here[int(worth.argmax())]
         if index == len(persons) and len(away) > len(here):
             known = [k for k in away if k not in here]
-            index = known[int(np.argmin([_difference(persons[k].body, now.body) for k in known]))]
+            index = known[int(_differences(now.body, [persons[k].body for k in known]).argmin())]
         if index == len(persons):
             persons.append(_Person(t.body, t.segment))
             latest.append(t)
@@ -300,10 +306,13 @@ class _Person:
         return _Person(body, segment)
 
 
-def _difference(a: Body, b: Body) -> float:
-    """Median relative difference of limb lengths; inf where fewer than three can be compared."""
-    both = (a.limbs.blocks > 0) & (b.limbs.blocks > 0)
-    return float(np.median(np.abs(a.limbs.log_length - b.limbs.log_length)[both])) if both.sum() >= 3 else np.inf
+def _differences(body: Body, others: list[Body]) -> Array:
+    """Median relative differences [M] of limb lengths; inf where fewer than three can be compared."""
+    blocks, length = (np.stack([getattr(o.limbs, n) for o in others]) for n in ("blocks", "log_length"))
+    both = (body.limbs.blocks > 0) & (blocks > 0)
+    off = np.abs(np.where(both, body.limbs.log_length - length, np.nan))
+    off[both.sum(1) < 3] = np.inf
+    return np.asarray(np.nanmedian(off, axis=1))
 
 
 def _take_up(chains: list[list[Tracklet]], persons: list[_Person], settings: MatchingSettings) -> list[int]:
@@ -314,11 +323,11 @@ def _take_up(chains: list[list[Tracklet]], persons: list[_Person], settings: Mat
     if not persons:
         return result
     cost = np.full((len(chains), len(persons)), 1e6)
+    away = np.array([person.segment < segment for person in persons])
     for i, chain in enumerate(chains):
-        for k, person in enumerate(persons):
-            difference = _difference(person.body, _Person.of(chain).body)
-            if person.segment < segment and (nobody_yet or difference < settings.max_reentry_difference):
-                cost[i, k] = min(difference, 1e3)
+        difference = _differences(_Person.of(chain).body, [person.body for person in persons])
+        known = away & (nobody_yet | (difference < settings.max_reentry_difference))
+        cost[i, known] = np.minimum(difference[known], 1e3)
     for row, column in zip(*linear_sum_assignment(cost), strict=True):
         if cost[row, column] < 1e6:
             result[int(row)] = int(column)
@@ -357,19 +366,26 @@ def _worth(
     possible = (gap > 0) & np.equal.outer(*segments)
     near = gap <= 3 * settings.max_occlusion_s
     allowed = settings.max_reentry_difference * np.where(near, _OTHER_BODY, 1.0)
-    for i, k in zip(*np.nonzero(possible), strict=True):
-        a, b = before[i], after[k]
-        difference = _difference(a.body, b.body)
-        if near[i, k]:
-            distance = _centre_distance(a.last_pose, b.first_pose)
-            reach = settings.max_track_distance_m + settings.max_speed_m_s * gap[i, k]
-            possible[i, k] = distance <= reach and not (np.isfinite(difference) and difference > allowed[i, k])
-            worth[i, k] += place_likeness(distance, gap[i, k]) + _SAME_TRACK * (b.parent in a.idents)
-        else:
-            possible[i, k] = difference < allowed[i, k]
+    poses, bodies = np.stack([t.first_pose for t in after]), [t.body for t in after]
+    parent = np.array([t.parent for t in after])
+    needed = frames_needed(fps, settings)
+    for i, a in enumerate(before):
+        difference = _differences(a.body, bodies)
+        distance = _centre_distances(a.last_pose, poses)
+        reach = settings.max_track_distance_m + settings.max_speed_m_s * gap[i]
+        # Too few limbs to compare: over a short absence the place says it all, over a long one nothing does.
+        alike = (difference < allowed[i]) | (near[i] & np.isinf(difference))
+        possible[i] &= alike & (~near[i] | (distance <= reach))
+        if a.pieces:  # each too short to be judged, but together they may show that somebody is there still
+            rows, held = np.array(a.pieces).T
+            possible[i] &= (held * (rows >= first[:, None])).sum(1) < _STILL_THERE * needed
+        here = place_likeness(np.where(np.isfinite(distance), distance, 0.0), gap[i])
+        worth[i] += np.where(near[i], here + _SAME_TRACK * np.isin(parent, a.idents), 0.0)
     return np.where(possible, worth, -np.inf)
 
 
-def _centre_distance(a: Array, b: Array) -> float:
-    both = np.isfinite(a[:, 0]) & np.isfinite(b[:, 0])
-    return float(np.linalg.norm((a[both] - b[both]).mean(0))) if both.any() else np.inf
+def _centre_distances(pose: Array, others: Array) -> Array:
+    """Distances [M] of the mean of the joints that a pose [J, 3] and others [M, J, 3] both have, m; inf if none."""
+    both = np.isfinite(pose[:, 0]) & np.isfinite(others[..., 0])
+    shift = np.where(both[..., None], pose - others, 0.0).sum(1) / np.maximum(both.sum(1), 1)[:, None]
+    return np.where(both.any(1), np.linalg.norm(shift, axis=-1), np.inf)

@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 
 # What of a look's variance within a track lasts (light at another place), so that blocks do not average it out.
 _LASTING_SHARE = 0.5
+# Degrees of freedom that the spread between tracks has as a guess of the spread within.
+_PRIOR = 4.0
 # A comparison of looks counts as that of so many independent numbers, and at most this much.
 _LOOK_NUMBERS, _LOOK_LIMIT, _TINY = 3.0, 8.0, 1e-12
 
@@ -88,11 +90,15 @@ def _look_spread(looks: list[Looks]) -> tuple[Array, Array]:
     square = np.stack([k.square for k in looks])
     many = blocks >= 2
     spread = np.where(many, np.maximum(square - blocks * mean**2, 0.0), 0.0).sum((0, 1))
-    within = spread / np.maximum(np.where(many, blocks - 1, 0.0).sum((0, 1)), 1.0)
+    known = np.where(many, blocks - 1, 0.0).sum((0, 1))
     seen = blocks > 0
     count = seen.sum(0)
     middle = np.where(seen, mean, 0.0).sum(0) / np.maximum(count, 1)
     apart = np.where(seen, (mean - middle) ** 2, 0.0).sum((0, 1)) / np.maximum((count - 1).clip(0).sum(0), 1)
+    # Where little is known of the spread within, all of it may be: then nothing is left between.
+    least = np.maximum(apart, _TINY)
+    own = np.maximum(spread / np.maximum(known, 1.0), 1e-6 * least)
+    within = np.exp((known * np.log(own) + _PRIOR * np.log(least)) / (known + _PRIOR))
     return within, np.maximum(apart - within, 0.0)
 
 

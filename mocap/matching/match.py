@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
 from mocap.errors import DataError
+from mocap.matching.likeness import BLOCK_ROWS
 from mocap.matching.linking import Tracklet, collect, frames_needed, link, link_causally, merge_renewed
 from mocap.matching.overrides import assign_by_hand, ignore_by_hand
 from mocap.matching.settings import AssignmentMethod, MatchingSettings, MatchMode
@@ -110,7 +111,7 @@ def _tracked_slots(
     needed = frames_needed(keypoints.fps, settings)
     method = list(AssignmentMethod).index(settings.method)
     tracklets: dict[int, Tracklet] = {}
-    for rows in chunks(T, settings.chunk_frames):
+    for rows in chunks(T, -(-settings.chunk_frames // BLOCK_ROWS) * BLOCK_ROWS):  # so that no block is parted
         d, weight = all_rays(keypoints, rig, rows)
         weight[weight < settings.min_confidence] = 0.0
         count = rows.stop - rows.start

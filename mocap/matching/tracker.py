@@ -271,7 +271,7 @@ def _update_tracks(
         hold[m] += min(1.0, dt / _HOLD_S) * (np.sum(slots[m] >= 0) - hold[m])
         if views >= 2:
             support[m] += dt
-            if apart[m] + dt > _RENEW_S:
+            if apart[m] > 0.0 and apart[m] + dt > _RENEW_S:  # not at low rates, where every step is as long
                 parent[m], ident[m] = ident[m], counter[0]
                 counter[0] += 1
             apart[m] = 0.0

@@ -59,6 +59,20 @@ def test_nothing_is_said_where_all_look_alike_or_no_view_saw_both():
     assert look_likeness([without], [without]) == 0
 
 
+def test_tracks_too_short_to_know_their_own_spread_say_little():
+    """A person seen twice for a second and a half, in one shirt, must not become two."""
+    rng = np.random.default_rng(4)
+    rows = np.arange(50)
+
+    def short(look: float) -> Looks:
+        return Looks.measured(look + rng.standard_normal((2, 50, 3)), rows)
+
+    people = [short(look) for look in (0.0, 20.0, 0.0, 20.0)]
+    assert np.abs(look_likeness(people, people)).max() < 1
+    longer = [Looks.measured(x + rng.standard_normal((1, 70, 3)), np.arange(70)) for x in (0.0, 3.0)]
+    assert np.abs(look_likeness(longer[:1], longer[1:])).max() < 6
+
+
 def test_people_of_one_size_who_leave_are_known_by_their_clothes():
     """Four people leave at once, two of nearly one size: limb lengths exchange them, clothes do not."""
     crowd = make_crowd(4, 5, CrowdKind.LEAVING, frames=250, seed=16, theft_rate=0.0)
