@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -76,19 +77,30 @@ def write_pieces(path: Path, whole: Pieces[R], provenance: Provenance | None = N
         write_record(path, join(Pieces(whole.length, chain([first], pieces))), provenance)
         return
     with atomic_path(path) as temporary, _Guarded(temporary) as target:
-        with h5py.File(target, "w", libver="v110", track_order=False) as file:
-            write_attributes(file, first, provenance)
-            columns = _columns(file, first, whole.length)
-            written = 0
-            for piece in chain([first], pieces):
-                written += _rows(piece)
-                _add(columns, piece)
-                target.check()
-            if written != whole.length:
-                raise ValueError(f"pieces of {written} rows where {whole.length} were announced")
-            for column in columns:
-                column.flush(last=True)
+        try:
+            _write(target, chain([first], pieces), first, whole.length, provenance)
+        except Exception:
+            target.check()  # what HDF5 says of a file that lost a write is not why
+            raise
         target.check()
+
+
+def _write(
+    target: _Guarded, pieces: Iterator[R], first: R, length: int, provenance: Provenance | None
+) -> None:  # fmt: skip
+    """Write pieces, of which `first` tells all but the length, to an open file."""
+    with h5py.File(target, "w", libver="v110", track_order=False) as file:
+        write_attributes(file, first, provenance)
+        columns = _columns(file, first, length)
+        written = 0
+        for piece in pieces:
+            written += _rows(piece)
+            _add(columns, piece)
+            target.check()
+        if written != length:
+            raise ValueError(f"pieces of {written} rows where {length} were announced")
+        for column in columns:
+            column.flush(last=True)
 
 
 def _rows(record: Record) -> int:

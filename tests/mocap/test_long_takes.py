@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import tracemalloc
 from dataclasses import replace
@@ -15,7 +16,7 @@ from mocap.filtering import FilterSettings, filter_trajectories, stage
 from mocap.filtering.stage import filter_rows
 from mocap.rows import MemoryRows, Pieces, join, pick, spans
 from mocap.skeleton import H36M_17
-from mocap.storage import hdf5
+from mocap.storage import hdf5, rows
 from mocap.storage.hdf5 import encode_record, read_record, write_record
 from mocap.storage.rows import StoredRows, write_pieces
 from mocap.synthetic.motion import procedural_motion, truth_positions
@@ -139,3 +140,27 @@ def test_a_file_that_cannot_grow_is_one_error_and_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
     write()
     assert len(StoredRows(tmp_path / "m.h5", Matches).frames) == 6000
+
+
+def test_a_full_disk_is_told_though_hdf5_fails_of_it_first(tmp_path, monkeypatch):
+    source = MemoryRows(make_matches(200))
+
+    class Full(rows._Guarded):
+        def write(self, content):
+            self._error = OSError(errno.ENOSPC, "No space left on device")
+            return memoryview(content).nbytes
+
+    def fail(columns, piece):
+        columns[0].dataset.file.flush()
+        raise RuntimeError("HDF5 finds its file damaged")
+
+    def write() -> None:
+        write_pieces(tmp_path / "m.h5", Pieces(200, (source.read(part) for part in spans(200, 100))))
+
+    monkeypatch.setattr(rows, "_add", fail)
+    with pytest.raises(RuntimeError, match="damaged"):
+        write()
+    monkeypatch.setattr(rows, "_Guarded", Full)
+    with pytest.raises(StorageError, match="the disk is full"):
+        write()
+    assert list(tmp_path.iterdir()) == []
