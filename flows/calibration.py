@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.config import CalibrateSettings, SessionTable
-from mocap.errors import CalibrationError, StorageError
+from mocap.errors import CalibrationError, SettingsError, StorageError
 from mocap.storage.atomic import atomic_path
 
 if TYPE_CHECKING:
@@ -180,10 +180,22 @@ def board_of(session: Session) -> Path | None:
 
 
 def session_inputs(session: Session) -> dict[str, Path]:
-    """Every file that the session's calibration depends on, by the name under which it is remembered."""
+    """Every file that the session's calibration depends on, by the name under which it is remembered.
+
+    Raises
+    ------
+    SettingsError
+        `calibrate.world` names a file that is not there.
+    """
     board, folder = board_of(session), session.resolve(session.config.session.calibration)
     world = session.config.settings.calibrate.world
     inputs = {"file world": session.resolve(world)} if world else {}
+    for path in inputs.values():
+        if not path.is_file():
+            raise SettingsError(
+                "calibrate.world names no file", expected="a file that fixes the world, relative to the session",
+                found=world, where=str(path), hint="correct it in session.toml",
+            )  # fmt: skip
     if board is None:
         return {"file calibration": folder, **inputs}
     return {"file board": board, **{f"file {p.relative_to(folder)}": p for p in footage_files(folder)}, **inputs}

@@ -22,7 +22,7 @@ from flows.initialise import NewSession, initialise
 from flows.plan import State, make_plan
 from flows.session import Session
 from mocap.devices import DeviceChoice
-from mocap.errors import CalibrationError
+from mocap.errors import CalibrationError, SettingsError
 from mocap.skeleton import COCO_17
 from mocap.storage.hdf5 import read_record
 from mocap.storage.rig_record import RigRecord
@@ -91,6 +91,9 @@ def test_a_session_takes_its_world_from_a_file(tmp_path):
     stale = make_plan(Session(root), cache)[0]
     assert stale.state is State.STALE
     assert any("file world" in reason for reason in stale.reasons)
+    assign(root / "session.toml", [Assignment.parse("calibrate.world=missing.toml")])
+    with pytest.raises(SettingsError, match=r"calibrate\.world(?s:.*)missing\.toml(?s:.*)correct it in session\.toml"):
+        make_plan(Session(root), cache)
 
 
 def test_a_walking_person(tmp_path):
