@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,6 +139,24 @@ def cut(trajectories: Trajectories3D, part: Part, window: Window, person: int, o
     return Grid(whole, index, part.rate, positions, covariance, source, views, trajectories.persistence)
 
 
+def read_together(
+    source: Rows[Trajectories3D], wanted: Sequence[slice], most: int
+) -> Iterator[tuple[Trajectories3D, int]]:
+    """Of each span of rows, in order, a record that holds it and the row that this record begins with.
+
+    Spans that lie within `most` rows are read at once: where numbers jump often, each part is only some rows.
+    """
+    first = 0
+    while first < len(wanted):
+        low, last = wanted[first].start, first + 1
+        while last < len(wanted) and wanted[last].stop - low <= most:
+            last += 1
+        record = source.read(slice(low, wanted[last - 1].stop))
+        for _ in range(first, last):
+            yield record, low
+        first = last
+
+
 @dataclass(frozen=True, eq=False)
 class Survey:
     """What a first look over a recording says.
@@ -159,18 +178,21 @@ def survey(source: Rows[Trajectories3D], parts: list[Part], chunk: int) -> Surve
     P, J = source.head.source.shape[1:]
     there = np.zeros((len(source.frames), P), bool)
     total, count = np.zeros((P, J)), np.zeros((P, J))
-    for part in parts:
-        for first in range(0, len(part.index), chunk):
-            index = part.index[first : first + chunk + 2]
-            low = part.start + first
-            seen = source.read(slice(low, low + len(index)))
-            there[low : low + len(index)] = (seen.source != Source.MISSING).any(-1)
-            if len(index) < 3:
-                continue
-            x = seen.positions.astype(float)
-            even = (np.diff(index)[1:] == 1) & (np.diff(index)[:-1] == 1)
-            second = (x[2:] - 2 * x[1:-1] + x[:-2])[even]
-            known = np.isfinite(second).all(-1)
-            total += np.where(known[..., None], np.nan_to_num(second) ** 2, 0).sum((0, 3))
-            count += 3 * known.sum(0)
+    looks = [
+        (part.start + first, part.index[first : first + chunk + 2])
+        for part in parts
+        for first in range(0, len(part.index), chunk)
+    ]
+    spans = [slice(low, low + len(index)) for low, index in looks]
+    for (low, index), (seen, offset) in zip(looks, read_together(source, spans, chunk), strict=True):
+        rows = slice(low - offset, low - offset + len(index))
+        there[low : low + len(index)] = (seen.source[rows] != Source.MISSING).any(-1)
+        if len(index) < 3:
+            continue
+        x = seen.positions[rows].astype(float)
+        even = (np.diff(index)[1:] == 1) & (np.diff(index)[:-1] == 1)
+        second = (x[2:] - 2 * x[1:-1] + x[:-2])[even]
+        known = np.isfinite(second).all(-1)
+        total += np.where(known[..., None], np.nan_to_num(second) ** 2, 0).sum((0, 3))
+        count += 3 * known.sum(0)
     return Survey(total / np.maximum(count, 1), there)

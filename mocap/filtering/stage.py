@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 from mocap.errors import DataError
 from mocap.filtering.butterworth import low_pass
 from mocap.filtering.gaps import Array, Mask, fill, fillable, neighbours
-from mocap.filtering.grid import Grid, Part, Window, continuous_parts, cut, rows_of_window, survey, windows
+from mocap.filtering.grid import (
+    Grid,
+    Part,
+    Window,
+    continuous_parts,
+    cut,
+    read_together,
+    rows_of_window,
+    survey,
+    windows,
+)
 from mocap.filtering.outliers import hampel_outliers
 from mocap.filtering.settings import FilterMethod, FilterSettings
-from mocap.rows import MemoryRows, Pieces, Rows, join, spans
+from mocap.rows import MemoryRows, Pieces, Rows, join, spans, take
 from mocap.skeleton import identify
 from mocap.types import Source, Trajectories3D
 
@@ -99,16 +109,18 @@ def _filtered(source: Rows[Trajectories3D], settings: FilterSettings) -> Iterato
     if settings.smoother is FilterMethod.MAP and len(batches) > 1:
         for person in persons:
             sample = _sample(parts, known.there[:, person.place], len(joint_names))
-            prepared = [person.prepared(parts, w, _read(source, parts, w), settings) for w in sample]
+            read = read_together(source, [rows_of_window(parts[w.part], w) for w in sample], _READ_ROWS)
+            prepared = [person.prepared(parts, w, r, settings) for w, r in zip(sample, read, strict=True)]
             person.lesson = learn(prepared, bones, settings)
     outliers = interpolated = 0
     for batch in batches:
-        read = [_read(source, parts, w) for w in batch]
+        begin, end = (rows_of_window(parts[w.part], w) for w in (batch[0], batch[-1]))
+        held = source.read(slice(begin.start, end.stop)), begin.start
         first, last = (_own_rows(parts, w) for w in (batch[0], batch[-1]))
-        piece = source.read(slice(first.start, last.stop))
+        piece = take(held[0], slice(first.start - begin.start, last.stop - begin.start))
         out = _Output.of(piece.source.shape, first.start)
         for person in persons:
-            prepared = [person.prepared(parts, w, r, settings) for w, r in zip(batch, read, strict=True)]
+            prepared = [person.prepared(parts, w, held, settings) for w in batch]
             outliers += _filter_person(person, prepared, batch, bones, settings, out)
         interpolated += int((out.source == Source.INTERPOLATED).sum())
         yield with_samples(piece, out.positions, out.covariance, out.source)
@@ -120,17 +132,8 @@ def _most_frames(joints: int) -> int:
     return max(_LEARNING_BLOCK, _LEARNING_SAMPLES // joints)
 
 
-@dataclass(frozen=True, eq=False)
-class _Read:
-    """The rows of a window and its context; `offset` is the first one's place in the recording."""
-
-    record: Trajectories3D
-    offset: int
-
-
-def _read(source: Rows[Trajectories3D], parts: list[Part], window: Window) -> _Read:
-    rows = rows_of_window(parts[window.part], window)
-    return _Read(source.read(rows), rows.start)
+_Held = tuple[Trajectories3D, int]
+"""Rows that were read, and the first one's place in the recording."""
 
 
 def _own_rows(parts: list[Part], window: Window) -> slice:
@@ -146,9 +149,10 @@ class _Person:
     unseen: Array
     lesson: Lesson | None = None
 
-    def prepared(self, parts: list[Part], window: Window, read: _Read, settings: FilterSettings) -> Prepared:
+    def prepared(self, parts: list[Part], window: Window, held: _Held, settings: FilterSettings) -> Prepared:
         """The person's samples in a window."""
-        return prepare(cut(read.record, parts[window.part], window, self.place, read.offset), self.unseen, settings)
+        record, offset = held
+        return prepare(cut(record, parts[window.part], window, self.place, offset), self.unseen, settings)
 
 
 def with_samples(

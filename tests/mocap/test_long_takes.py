@@ -164,3 +164,17 @@ def test_a_full_disk_is_told_though_hdf5_fails_of_it_first(tmp_path, monkeypatch
     with pytest.raises(StorageError, match="the disk is full"):
         write()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_many_jumps_of_the_numbers_are_not_as_many_reads():
+    source = MemoryRows(replace(triangulate(make_matches(120), RIG), frames=np.arange(120) * 30))
+    spans_read = []
+
+    class Counted(MemoryRows[Trajectories3D]):
+        def read(self, rows):
+            spans_read.append(rows)
+            return super().read(rows)
+
+    out = join(filter_rows(Counted(source.record), FilterSettings()))
+    np.testing.assert_array_equal(out.frames, source.frames)
+    assert sum(rows.stop > rows.start for rows in spans_read) <= 3
