@@ -21,7 +21,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from flows.collector import collector_paused
@@ -51,7 +51,12 @@ _IDLE_SERVICES = (
 )  # fmt: skip
 """What a server that lives for one run has no use for: nothing is scheduled, paused, cancelled or old."""
 
-_PRIVATE = {f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _IDLE_SERVICES}
+_PRIVATE = {
+    **{f"PREFECT_SERVER_SERVICES_{name}_ENABLED": "false" for name in _IDLE_SERVICES},
+    # Its only client sends no tokens (see _KNOWN), whatever the user has set for servers of their own.
+    "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "false",
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "false",
+}
 
 _PREPARED = {
     "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
@@ -101,8 +106,8 @@ def prefect_api(
             yield False
         else:
             with _private_server(home, meanwhile):
+                _keep_prepared_database(home)  # now: its tables are made, and no run is in them yet
                 yield True
-            _keep_prepared_database(home)
     finally:
         # Nothing in them is needed again: what a run did is in the session's own record.
         shutil.rmtree(home, ignore_errors=True)
@@ -179,15 +184,12 @@ def _private_server(home: Path, meanwhile: Callable[[Callable[[], bool]], None] 
         )
     try:
         _speak_directly_to("127.0.0.1")
-        os.environ.update(_KNOWN)
-        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
-        if meanwhile is not None:
-            meanwhile(lambda: _answers(port, within=_GLANCE_S))
-        _wait_until_up(server, port, log)
-        yield
+        with _environment({**_KNOWN, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}):
+            if meanwhile is not None:
+                meanwhile(lambda: _answers(port, within=_GLANCE_S))
+            _wait_until_up(server, port, log)
+            yield
     finally:
-        for name in ("PREFECT_API_URL", *_KNOWN):
-            os.environ.pop(name, None)
         if prepared:
             server.kill()  # nothing of it is kept
         else:
@@ -197,6 +199,21 @@ def _private_server(home: Path, meanwhile: Callable[[Callable[[], bool]], None] 
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for as long as the context lasts; then what the user had is back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _server_environment(home: Path, *, prepared: bool) -> dict[str, str]:
@@ -224,7 +241,7 @@ def home_of(session_root: Path) -> Path:
 
 
 def _prepared_database(home: Path) -> Path:
-    """An empty-enough database of this Prefect version: creating its tables anew takes seconds."""
+    """A database of this Prefect version that no run has used: creating its tables anew takes seconds."""
     return home.parent / f"prepared-{importlib.metadata.version('prefect')}.db"
 
 
@@ -248,7 +265,7 @@ def _copy_prepared_database(home: Path) -> bool:
 
 
 def _keep_prepared_database(home: Path) -> None:
-    """Keep a copy for the next session; SQLite's own backup folds the write-ahead log in."""
+    """Keep a copy of a new server's database for later runs; SQLite's own backup folds the write-ahead log in."""
     database, prepared = home / "prefect.db", _prepared_database(home)
     if prepared.exists() or not database.is_file():
         return

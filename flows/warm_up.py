@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Collection, Iterable
 
 from flows.collector import collector_paused
 from flows.config import Stage
+
+logger = logging.getLogger(__name__)
 
 _ENGINE = ("flows.process_session", "prefect.flow_engine", "mocap.storage.hdf5")
 """What every run needs; Prefect itself imports the second, with FastAPI, when a flow starts."""
@@ -36,18 +39,29 @@ def warm_up(stages: Iterable[Stage], ready: Callable[[], bool]) -> None:
         Those with something to do.
     ready : callable
         Whether there is nothing to wait for any more; what has not been loaded by then is loaded when it is used.
+
+    Notes
+    -----
+    What a stage needs and cannot be loaded is no failure here: the stage itself says so when it is its turn.
     """
     wanted = dict.fromkeys(stages)
     with collector_paused():
         for name in _ENGINE:
             importlib.import_module(name)
-        for stage in wanted:
-            for name in _OF_STAGE[stage]:
-                if ready():
-                    return
-                importlib.import_module(name)
-        if not ready() and any(stage in _KERNELS for stage in wanted):
-            _start_numba()
+        try:
+            _load(wanted, ready)
+        except Exception as error:  # noqa: BLE001 - the stage itself raises it where it counts
+            logger.debug("not loaded ahead: %s: %s", type(error).__name__, error)
+
+
+def _load(stages: Collection[Stage], ready: Callable[[], bool]) -> None:
+    for stage in stages:
+        for name in _OF_STAGE[stage]:
+            if ready():
+                return
+            importlib.import_module(name)
+    if not ready() and any(stage in _KERNELS for stage in stages):
+        _start_numba()
 
 
 def _start_numba() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sqlite3
 from contextlib import closing
 
@@ -67,6 +68,23 @@ def test_the_private_server_keeps_away_from_the_users_database(home, monkeypatch
     assert places == [f"sqlite+aiosqlite:///{home}/prefect.db"] * 2
 
 
+def test_the_private_server_wants_no_tokens_that_its_client_does_not_send(home, monkeypatch):
+    names = ("PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED", "PREFECT_SERVER_CSRF_PROTECTION_ENABLED")
+    for name in names:
+        monkeypatch.setenv(name, "true")
+    made = prefect_server._server_environment(home, prepared=False)
+    assert [made[name] for name in names] == ["false", "false"]
+
+
+def test_what_the_user_set_for_clients_is_back_after_a_run(monkeypatch):
+    monkeypatch.setenv("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "true")
+    monkeypatch.delenv("PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED", raising=False)
+    before = dict(os.environ)
+    with prefect_server._environment(prefect_server._KNOWN):
+        assert prefect_server._KNOWN.items() <= os.environ.items()
+    assert dict(os.environ) == before
+
+
 def test_each_stage_names_modules_that_exist():
     assert set(warm_up._OF_STAGE) == set(Stage)
     for name in {*warm_up._ENGINE, *(m for modules in warm_up._OF_STAGE.values() for m in modules)}:
@@ -78,3 +96,15 @@ def test_once_the_server_is_up_nothing_more_is_loaded_ahead(monkeypatch):
     monkeypatch.setattr(warm_up.importlib, "import_module", loaded.append)
     warm_up.warm_up([Stage.FILTER, Stage.SOLVE], lambda: "mocap.filtering.stage" in loaded)
     assert loaded == [*warm_up._ENGINE, "mocap.filtering.stage"]
+
+
+def test_what_cannot_be_loaded_ahead_is_left_to_its_stage(monkeypatch):
+    def broken(name):
+        if name == "mocap.filtering.stage":
+            raise OSError("a library of it is damaged")
+
+    monkeypatch.setattr(warm_up.importlib, "import_module", broken)
+    warm_up.warm_up([Stage.FILTER], lambda: False)
+    monkeypatch.setattr(warm_up.importlib, "import_module", lambda name: None)
+    monkeypatch.setattr(warm_up, "_start_numba", lambda: 1 / 0)
+    warm_up.warm_up([Stage.SOLVE], lambda: False)
