@@ -18,8 +18,9 @@ Array = NDArray[np.float64]
 _OTHER_BODY = 2.5
 # Log odds that somebody who appears was there before, and that a track that was renewed shows the same person.
 _RETURN, _SAME_TRACK = 2.0, 2.0
-# Short pieces of a track that make up this many times the shortest duration show that its person is there.
-_STILL_THERE = 2
+# Short pieces of a track show that its person is there if they make up this many times the shortest duration,
+# and this share of the frames: chance brings two views together now and then.
+_STILL_THERE, _STILL_SHARE = 2, 1 / 3
 
 
 @dataclass(eq=False)
@@ -378,7 +379,9 @@ def _worth(
         possible[i] &= alike & (~near[i] | (distance <= reach))
         if a.pieces:  # each too short to be judged, but together they may show that somebody is there still
             rows, held = np.array(a.pieces).T
-            possible[i] &= (held * (rows >= first[:, None])).sum(1) < _STILL_THERE * needed
+            later = (held * (rows >= first[:, None])).sum(1)
+            span = np.maximum((rows + held).max() - first, 1)
+            possible[i] &= (later < _STILL_THERE * needed) | (later < _STILL_SHARE * span)
         here = place_likeness(np.where(np.isfinite(distance), distance, 0.0), gap[i])
         worth[i] += np.where(near[i], here + _SAME_TRACK * np.isin(parent, a.idents), 0.0)
     return np.where(possible, worth, -np.inf)
