@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.errors import CalibrationError
-from calibration.time_stamps import last_number, read_stamps
+from calibration.time_stamps import camera_called, read_stamps
 
 if TYPE_CHECKING:
     from calibration.footage import Clip
@@ -86,15 +86,9 @@ def _named(written: Iterable[str], cameras: Sequence[str], path: Path) -> dict[s
     """The camera that each cam_id of a table stands for: the one of that name, or else of that last number."""
     found = {}
     for name in written:
-        number = int(name) if name.isdecimal() else None
-        own = [c for c in cameras if c == name] or [c for c in cameras if last_number(c) == number is not None]
-        if len(own) > 1:
-            raise CalibrationError(
-                f"the time stamps of cam_id {name} could be of several cameras", found=", ".join(own),
-                expected="one camera with this number", where=str(path), hint="write the cameras' names as cam_id",
-            )  # fmt: skip
-        if own:
-            found[name] = own[0]
+        own = camera_called(name, cameras, path)
+        if own is not None:
+            found[name] = own
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,3 +68,23 @@ def last_number(name: str) -> int | None:
     """The last number in a name, by which cameras are paired where names differ."""
     digits = re.findall(r"\d+", name)
     return int(digits[-1]) if digits else None
+
+
+def camera_called(
+    name: str, cameras: Sequence[str], path: Path, error: type[MocapError] = CalibrationError
+) -> str | None:
+    """The camera that a table calls `name`: the one of that name, or else of that last number; None if none is.
+
+    Raises
+    ------
+    MocapError
+        Of the kind `error`: several cameras have that number.
+    """
+    number = int(name) if name.isdecimal() else None
+    own = [c for c in cameras if c == name] or [c for c in cameras if last_number(c) == number is not None]
+    if len(own) > 1:
+        raise error(
+            f"the time stamps of cam_id {name} could be of several cameras", found=", ".join(own),
+            expected="one camera with this number", where=str(path), hint="write the cameras' names as cam_id",
+        )  # fmt: skip
+    return own[0] if own else None

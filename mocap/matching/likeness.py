@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +26,39 @@ _STAGE_M2 = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class LimbLengths:
-    """Limb lengths of a track; L limbs.
+class BlockSums:
+    """Values of a track, one per block of rows, summed up so that parts of a track add.
 
     Attributes
     ----------
-    total, square : float64 [L]
-        Sums over blocks of rows of the log of the median length (metres) and of its square, weighted
-        by the share of the block that was measured.
-    blocks : float64 [L]
+    total, square : float64 [...]
+        Sums over the blocks of the value and of its square, weighted by the share of the block that was seen.
+    blocks : float64 [...]
         Sum of these shares.
     """
 
     total: Array
     square: Array
     blocks: Array
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(self.total + other.total, self.square + other.square, self.blocks + other.blocks)
+
+    @property
+    def mean(self) -> Array:
+        """Mean value [...]; 0 where never seen."""
+        return self.total / np.where(self.blocks > 0, self.blocks, 1.0)
+
+    @property
+    def spread(self) -> tuple[Array, Array]:
+        """Sum of squares of the blocks about their mean [...], and its degrees of freedom; 0 below two blocks."""
+        many = self.blocks >= 2
+        about = np.maximum(self.square - self.blocks * self.mean**2, 0.0)
+        return np.where(many, about, 0.0), np.where(many, self.blocks - 1, 0.0)
+
+
+class LimbLengths(BlockSums):
+    """Limb lengths of a track: the log of a block's median length, metres, of L limbs; arrays are [L]."""
 
     @staticmethod
     def measured(length: Array, rows: NDArray[np.int64]) -> LimbLengths:
@@ -60,24 +79,12 @@ class LimbLengths:
         share = np.where(known & (middle > 0), count / BLOCK_ROWS, 0.0)
         return LimbLengths((share * value).sum(0), (share * value**2).sum(0), share.sum(0))
 
-    def __add__(self, other: LimbLengths) -> LimbLengths:
-        return LimbLengths(self.total + other.total, self.square + other.square, self.blocks + other.blocks)
-
-    @property
-    def log_length(self) -> Array:
-        """Mean log length [L]; 0 where never measured."""
-        return self.total / np.where(self.blocks > 0, self.blocks, 1.0)
-
 
 def block_std(bodies: list[LimbLengths]) -> Array:
     """How much a limb's length [L] differs from block to block within tracks; a prior where there are few."""
-    spread, count = np.zeros(len(bodies[0].total)), np.zeros(len(bodies[0].total))
-    for body in bodies:
-        many = body.blocks >= 2
-        spread += np.where(many, body.square - body.blocks * body.log_length**2, 0.0)
-        count += np.where(many, body.blocks - 1, 0.0)
+    spread, count = np.array([body.spread for body in bodies]).sum(0)
     prior = float(_LEAST_BLOCKS)
-    return np.asarray(np.sqrt((np.maximum(spread, 0.0) + prior * _BLOCK_STD**2) / (count + prior)))
+    return np.asarray(np.sqrt((spread + prior * _BLOCK_STD**2) / (count + prior)))
 
 
 def body_likeness(before: list[LimbLengths], after: list[LimbLengths], std: Array) -> Array:
@@ -95,7 +102,7 @@ def body_likeness(before: list[LimbLengths], after: list[LimbLengths], std: Arra
     N(0, E + 2 (size^2 11^T + shape^2 I)) for two people drawn from the population: two zero-mean
     normals, the second with a rank-one part, whose determinant and inverse are closed (Sherman-Morrison).
     """
-    a, b = (np.stack([body.log_length for body in side]) for side in (before, after))
+    a, b = (np.stack([body.mean for body in side]) for side in (before, after))
     na, nb = (np.stack([body.blocks for body in side]) for side in (before, after))
     result = np.zeros((len(before), len(after)))
     for i in range(len(before)):

@@ -309,9 +309,9 @@ class _Person:
 
 def _differences(body: Body, others: list[Body]) -> Array:
     """Median relative differences [M] of limb lengths; inf where fewer than three can be compared."""
-    blocks, length = (np.stack([getattr(o.limbs, n) for o in others]) for n in ("blocks", "log_length"))
+    blocks, length = (np.stack([getattr(o.limbs, n) for o in others]) for n in ("blocks", "mean"))
     both = (body.limbs.blocks > 0) & (blocks > 0)
-    off = np.abs(np.where(both, body.limbs.log_length - length, np.nan))
+    off = np.abs(np.where(both, body.limbs.mean - length, np.nan))
     off[both.sum(1) < 3] = np.inf
     return np.asarray(np.nanmedian(off, axis=1))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mocap.matching.likeness import BLOCK_ROWS, LimbLengths
+from mocap.matching.likeness import BLOCK_ROWS, BlockSums, LimbLengths
 
 Array = NDArray[np.float64]
 
@@ -19,22 +19,8 @@ _PRIOR = 4.0
 _LOOK_NUMBERS, _LOOK_LIMIT, _TINY = 3.0, 8.0, 1e-12
 
 
-@dataclass(frozen=True, eq=False)
-class Looks:
-    """What a track looks like to V views, in E numbers.
-
-    Attributes
-    ----------
-    total, square : float64 [V, E]
-        Sums over blocks of rows of the block's mean and of its square, weighted by the share of the
-        block in which the view saw it.
-    blocks : float64 [V, E]
-        Sum of these shares.
-    """
-
-    total: Array
-    square: Array
-    blocks: Array
+class Looks(BlockSums):
+    """What a track looks like to V views, in E numbers: a block's mean; arrays are [V, E]."""
 
     @staticmethod
     def measured(look: Array, rows: NDArray[np.int64]) -> Looks:
@@ -45,14 +31,6 @@ class Looks:
         mean = np.add.reduceat(np.where(known, look, 0.0), starts, axis=1) / np.maximum(count, 1)
         share = count / BLOCK_ROWS
         return Looks((share * mean).sum(1), (share * mean**2).sum(1), share.sum(1))
-
-    def __add__(self, other: Looks) -> Looks:
-        return Looks(self.total + other.total, self.square + other.square, self.blocks + other.blocks)
-
-    @property
-    def mean(self) -> Array:
-        """Mean look [V, E]; 0 where never seen."""
-        return self.total / np.where(self.blocks > 0, self.blocks, 1.0)
 
 
 def look_likeness(before: list[Looks], after: list[Looks]) -> Array:
@@ -87,10 +65,7 @@ def look_likeness(before: list[Looks], after: list[Looks]) -> Array:
 def _look_spread(looks: list[Looks]) -> tuple[Array, Array]:
     """Variances [E] of a block's look within tracks, and of tracks' looks between them beyond that."""
     mean, blocks = np.stack([k.mean for k in looks]), np.stack([k.blocks for k in looks])
-    square = np.stack([k.square for k in looks])
-    many = blocks >= 2
-    spread = np.where(many, np.maximum(square - blocks * mean**2, 0.0), 0.0).sum((0, 1))
-    known = np.where(many, blocks - 1, 0.0).sum((0, 1))
+    spread, known = np.array([k.spread for k in looks]).sum((0, 2))
     seen = blocks > 0
     count = seen.sum(0)
     middle = np.where(seen, mean, 0.0).sum(0) / np.maximum(count, 1)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from calibration.synchronisation import Gap
 from calibration.time_evidence import ClockEvidence
-from calibration.time_stamps import Stamp, last_number, read_stamps
+from calibration.time_stamps import Stamp, camera_called, read_stamps
 from mocap.errors import DataError
 
 Array = NDArray[np.float64]
@@ -84,19 +84,15 @@ def _by_camera(stamps: Sequence[Stamp], cameras: Sequence[str], path: Path) -> l
     """The stamps of each camera: those with its name, or with the last number in it."""
     names: dict[str, str] = {}
     for name in dict.fromkeys(s.camera for s in stamps):
-        number = int(name) if name.isdecimal() else None
-        own = [c for c in cameras if c == name] or [c for c in cameras if last_number(c) == number is not None]
-        if len(own) > 1:
+        own = camera_called(name, cameras, path, DataError)
+        if own is None:
+            continue
+        if own in names:
             raise DataError(
-                f"the time stamps of cam_id {name} could be of several cameras", found=", ".join(own),
-                expected="one camera with this number", where=str(path), hint="write the cameras' names as cam_id",
+                f"camera {own} occurs twice in the time stamps", expected="one cam_id",
+                found=f"{names[own]} and {name}", where=str(path),
             )  # fmt: skip
-        if own and own[0] in names:
-            raise DataError(
-                f"camera {own[0]} occurs twice in the time stamps", expected="one cam_id",
-                found=f"{names[own[0]]} and {name}", where=str(path),
-            )  # fmt: skip
-        names |= {c: name for c in own}
+        names[own] = name
     return [[s for s in stamps if s.camera == names.get(c)] for c in cameras]
 
 

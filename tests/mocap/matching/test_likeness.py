@@ -22,7 +22,7 @@ def test_ratio_is_that_of_the_two_normals():
     rng = np.random.default_rng(0)
     L, std = 7, np.full(7, 0.04)
     a, b = (drawn(rng, np.log(0.4) + 0.05 * rng.standard_normal(L), n, 0.03) for n in (3, 5))
-    r = a.log_length - b.log_length
+    r = a.mean - b.mean
     error = np.diag(2 * likeness._LASTING_STD**2 + std**2 * (1 / a.blocks + 1 / b.blocks))
     people = 2 * (likeness._SIZE_STD**2 * np.ones((L, L)) + likeness._SHAPE_STD**2 * np.eye(L))
     expected = multivariate_normal.logpdf(r, cov=error) - multivariate_normal.logpdf(r, cov=error + people)
