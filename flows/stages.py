@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.cache import Cache, Ingredients, Reference
+from flows.clock_sources import clock_videos, recorded_clocks, stamps_file
 from flows.config import Stage
 from flows.session import Session
 from mocap.arrays import Record
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from calibration.camera import CameraRig
-    from calibration.synchronisation import Gap
-    from calibration.time_evidence import ClockEvidence
     from mocap.rows import Pieces, Rows
-    from mocap.synchronisation.recorded import Recorded
     from mocap.types import Keypoints2D, Trajectories3D
 
 log = logging.getLogger(__name__)
@@ -126,40 +124,8 @@ def synchronise_step(work: Work) -> Record:
     rig = work.read(Stage.CALIBRATE, RigRecord).to_rig().select(keypoints.cameras)
     settings = work.session.config.settings.synchronise
     rates = work.rates(keypoints.cameras)
-    recorded = _recorded(work, keypoints, rig)
+    recorded = recorded_clocks(work.session, keypoints, rig, rates)
     return AlignmentRecord.of(align_cameras(keypoints, rig, settings, rates, recorded))
-
-
-def _recorded(work: Work, keypoints: Keypoints2D, rig: CameraRig) -> Recorded:
-    """Time stamps, timecode and sound, as far as there are and the settings want them."""
-    from mocap.synchronisation.recorded import Recorded, read_timecode, read_timestamps
-    from mocap.synchronisation.sound import offsets_from_sound, read_sound
-
-    session, settings = work.session, work.session.config.settings.synchronise
-    names = keypoints.cameras
-    fps = keypoints.fps * work.rates(names)
-    found: list[ClockEvidence | None] = []
-    gaps: tuple[Gap, ...] = ()
-    if settings.timestamps:
-        stamps, gaps = read_timestamps(session.resolve(settings.timestamps), names, fps)
-        found.append(stamps)
-    if not clock_videos(session):
-        return Recorded(tuple(f for f in found if f is not None), gaps)
-    videos = [session.videos[n] for n in names]
-    if settings.timecode:
-        found.append(read_timecode(videos, fps))
-    if settings.sound:
-        found.append(offsets_from_sound([read_sound(p) for p in videos], rig.centres, settings.search_s))
-    return Recorded(tuple(f for f in found if f is not None), gaps)
-
-
-def clock_videos(session: Session) -> bool:
-    """Whether the synchronise stage reads the video files themselves."""
-    from calibration.synchronisation import SynchronisationMethod
-
-    settings = session.config.settings.synchronise
-    looked = settings.method in (SynchronisationMethod.AUTO, SynchronisationMethod.MOTION)
-    return bool(session.videos) and looked and (settings.timecode or settings.sound)
 
 
 def detect_step(work: Work) -> Record:
@@ -301,7 +267,15 @@ STAGES: dict[Stage, StageSpec] = {
 
 
 def unit_names(session: Session, stage: Stage) -> list[str]:
-    """The parts a stage is worked on in: camera x span of frames for detect, else one."""
+    """The parts a stage is worked on in: camera x span of frames for detect, else one.
+
+    Raises
+    ------
+    SettingsError
+        The settings name a table of time stamps that is not there: said before the videos are looked through.
+    """
+    if stage is Stage.SYNCHRONISE and session.config.settings.synchronise.timestamps:
+        stamps_file(session)
     if stage is not Stage.DETECT or session.config.session.keypoints:
         return [""]
     step = session.config.settings.detect.chunk_frames
@@ -350,8 +324,7 @@ def ingredients(session: Session, stage: Stage, unit: str, references: Reference
         if clock_videos(session):
             inputs |= {f"file video {name}": session.digests.digest(path) for name, path in session.videos.items()}
         if session.config.settings.synchronise.timestamps:
-            path = session.resolve(session.config.settings.synchronise.timestamps)
-            inputs["file timestamps"] = session.digests.digest(path)
+            inputs["file timestamps"] = session.digests.digest(stamps_file(session))
     elif stage is Stage.DETECT:
         _add_detect(session, unit, settings, inputs, weights)
     elif stage is Stage.LIFT:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import shutil
 import subprocess
 import sys
 import time
@@ -47,7 +48,8 @@ class Take:
 
 def make_take(seed: int, kind: MotionKind, sigma: float, seconds: float = 10.0, ppm: float = 0.0) -> Take:
     """Exact projections at each camera's own times, plus independent noise of `sigma` px."""
-    rng = np.random.default_rng(seed)
+    # Draws of their own at every noise level: rows of a table that share them count as one.
+    rng = np.random.default_rng([seed, round(100 * sigma)])
     V = len(RIG)
     frames = round(seconds * FPS)
     offset = np.concatenate([[0.0], rng.uniform(-20, 20, V - 1) / FPS])
@@ -231,6 +233,8 @@ def demo(folder: Path, seconds: float = 4.0) -> str:
             film(take, motion, free_running=free, seconds=seconds)
             (take / "complete").touch()
         root = folder / f"session-{take.name}-{method}"
+        if method == "given" and not root.exists():  # the same videos: what was detected in them is kept
+            shutil.copytree(folder / f"session-{take.name}-motion", root)
         if not (root / "session.toml").exists():
             program("init", root, "--videos", take / "videos", "--calibration", take / "calibration.toml",
                     "--sync", "motion" if free else "auto")  # fmt: skip

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from calibration.formats import read_rig, write_rig_toml
+from flows.cache import Cache
+from flows.clock_sources import stamps_file
 from flows.initialise import NewSession, initialise, pair_cameras
+from flows.plan import make_plan
 from flows.session import Session
-from mocap.errors import CalibrationError, DataError, MocapError, SessionError, VideoError
+from mocap.errors import CalibrationError, DataError, MocapError, SessionError, SettingsError, VideoError
 from mocap.synthetic.rig import ring_rig
 from mocap.video import write_video
 
@@ -114,5 +117,11 @@ def test_keypoint_files_are_checked(footage, keypoint_files):
 def test_time_stamps_beside_the_videos_are_taken(footage):
     (footage / "footage" / "timestamps.csv").write_text("cam_id,frame_index,frame_time\n")
     initialise(new(footage))
-    path = Session(footage / "S").config.settings.synchronise.timestamps
+    session = Session(footage / "S")
+    path = session.config.settings.synchronise.timestamps
     assert Path(path) == footage / "footage" / "timestamps.csv"
+    assert stamps_file(session) == footage / "footage" / "timestamps.csv"
+    (footage / "footage" / "timestamps.csv").unlink()
+    said = r"synchronise\.timestamps names no file(?s:.*)timestamps\.csv(?s:.*)correct the path in session\.toml"
+    with pytest.raises(SettingsError, match=said):
+        make_plan(session, Cache(session.state, session.digests))
