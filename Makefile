@@ -13,6 +13,8 @@ BLENDER_VENV := .venv-blender
 
 # Programs to compare with bring another OpenCV, which must not be installed beside ours.
 PEERS_VENV := .venv-peers
+# Without what it declares: OpenSim, OpenVINO and Qt are for the parts that the benchmarks do not run.
+POSE2SIM := pose2sim>=0.10.49,<0.11
 
 .PHONY: demo test test-blender fbx-support soak bench bench-peers format clean
 
@@ -35,12 +37,12 @@ fbx-support: $(BLENDER_VENV)/.ready
 soak: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest -m slow
 
-# One table of everything, in docs and in the README; beside aniposelib once `make bench-peers` has been called.
+# One table of everything, in docs and in the README; beside aniposelib and Pose2Sim once `make bench-peers` has been called.
 bench: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/run_all.py
 
 bench-peers: $(PEERS_VENV)/.ready
-	@echo "make bench compares with aniposelib"
+	@echo "make bench compares with aniposelib and Pose2Sim"
 
 format: $(VENV)/.ready-dev
 	$(BIN)/ruff check --fix .
@@ -83,6 +85,7 @@ $(PEERS_VENV)/.ready: pyproject.toml
 	@$(PYTHON) -m venv $(PEERS_VENV)
 	@$(PEERS_VENV)/bin/python -c 'import tomllib; print("\n".join(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"]))' > $(PEERS_VENV)/requirements.txt
 	@$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $(PEERS_VENV)/requirements.txt
+	@$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps "$(POSE2SIM)"
 	@touch $@
 
 clean:

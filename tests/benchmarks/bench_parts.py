@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from bench_peers import anipose, opencv_calibration, pairwise_opencv
+from bench_pose2sim import pose2sim
 from bench_run import SHARED, Effort, MissingError, core_seconds, seconds, shared
 from bench_table import Row
 
@@ -74,6 +75,11 @@ def triangulation(effort: Effort) -> Iterator[Row]:
     for name, theirs in (("linear", frames / other.linear_seconds), ("RANSAC", 50 / other.robust_seconds)):
         yield Row("geometry", case, f"triangulate beside aniposelib, {name}", rate["mocap triangulate"], "frames/s",
                   peer=theirs, note=f"peer: aniposelib {other.version}, {theirs:.0f} frames/s")  # fmt: skip
+    few = bench.as_keypoints(matches, 300)
+    slow = pose2sim(few, rig)
+    theirs = len(few.frames) / slow.seconds
+    yield Row("geometry", case, "triangulate + filter beside Pose2Sim", rate["mocap triangulate + filter"], "frames/s",
+              peer=theirs, note=f"peer: Pose2Sim {slow.version}, {theirs:.0f} frames/s with its files")  # fmt: skip
 
 
 def matching(effort: Effort) -> Iterator[Row]:

@@ -1,7 +1,7 @@
 """Other programs on the same input: OpenCV here, aniposelib in a Python of its own.
 
-aniposelib brings another OpenCV than this project's, so it lives in an environment of its own
-(`make bench-peers`, extra `bench`); MOCAP_BENCH_PYTHON names its Python.
+aniposelib brings another OpenCV than this project's, so it lives in an environment of its own, and Pose2Sim with
+it (`make bench-peers`, extra `bench`); MOCAP_BENCH_PYTHON names its Python.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Anipose:
 
 
 def peer_python() -> str:
-    """A Python that has aniposelib; MissingError where there is none."""
+    """A Python that has aniposelib and Pose2Sim; MissingError where there is none."""
     own = ROOT / ".venv-peers" / "bin" / "python"
     python = os.environ.get("MOCAP_BENCH_PYTHON") or (str(own) if own.exists() else "")
     if not python:
-        raise MissingError("aniposelib: needs `make bench-peers`, or MOCAP_BENCH_PYTHON")
+        raise MissingError("other programs: need `make bench-peers`, or MOCAP_BENCH_PYTHON")
     return python
 
 

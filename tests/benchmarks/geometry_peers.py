@@ -62,6 +62,14 @@ def as_matches(k: Keypoints2D) -> Matches:
     )  # fmt: skip
 
 
+def as_keypoints(m: Matches, frames: int) -> Keypoints2D:
+    """The first frames as a detector would give them."""
+    return Keypoints2D(
+        keypoints=m.keypoints[:, :frames], confidence=m.confidence[:, :frames], uncertainty=m.uncertainty[:, :frames],
+        frames=m.frames[:frames], cameras=m.cameras, joint_names=m.joint_names, fps=m.fps,
+    )  # fmt: skip
+
+
 def scene(frames: int, cameras: int = 4) -> tuple:
     """Matches and rig of one person."""
     rig = ring_rig(cameras, seed=11)
