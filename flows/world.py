@@ -52,7 +52,7 @@ def placed(result: CalibratedFootage, path: Path) -> CalibratedFootage:
     frame = world_of(result.rig, path)
     notes = result.report.notes
     if np.isfinite(frame.rms_m):
-        notes = (*notes, f"{path.name} fits the world to {1000 * frame.rms_m:.1f} mm RMS")
+        notes = (*notes, f"the world fits the points that fix it to {1000 * frame.rms_m:.1f} mm RMS")
     report = replace(result.report, world=frame.source, notes=notes)
     return replace(result, rig=in_world(result.rig, frame), report=report)
 
@@ -85,7 +85,7 @@ def _from_person(rig: CameraRig, path: Path) -> WorldFrame:
     tops = _places(rig, pixel[:, :, names.index(head)])
     bottoms = [_places(rig, pixel[:, :, names.index(n)]) for n in feet]
     what = feet[0].removeprefix("l_").replace("_", " ") + "s"
-    source = f"gravity and floor from the {what} of a person in {path.name}, taken {1000 * height:.0f} mm above it"
+    source = f"gravity and floor from the {what} of a person who walks, taken {1000 * height:.0f} mm above it"
     try:
         frame = from_feet(np.concatenate(bottoms), np.concatenate([tops] * len(feet)), source)
     except CalibrationError as error:

@@ -115,4 +115,4 @@ def test_a_walking_person(tmp_path):
     up = rig.R.swapaxes(-1, -2) @ TRUTH.R @ np.array([0, 0, 1.0])
     assert np.degrees(np.arccos(up[:, 2])).max() < 1
     np.testing.assert_allclose(rig.centres[:, 2], TRUTH.centres[:, 2], atol=0.04)
-    assert "ankles of a person in walk.npz" in rig.world_source
+    assert "ankles of a person who walks" in rig.world_source
