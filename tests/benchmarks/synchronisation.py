@@ -73,11 +73,15 @@ def make_take(seed: int, kind: MotionKind, sigma: float, seconds: float = 10.0, 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What was found of some takes: errors (s, and of the drift), in stated standard deviations, and what was not."""
+    """What was found of some takes: errors (s, and of the drift), in stated standard deviations, and what was not.
+
+    `share` is that of each take's offsets which are within one standard deviation.
+    """
 
     error_s: np.ndarray
     z: np.ndarray
     drift: np.ndarray
+    share: np.ndarray
     undecided: int
     seconds: float
     takes: int = 1
@@ -92,10 +96,15 @@ class Found:
         """Share of the offsets."""
         return float(np.mean(np.abs(self.z) < 1))
 
+    @property
+    def within_error(self) -> float:
+        """Standard error of that share; offsets of one take err together, as they share a reference."""
+        return float(np.std(self.share, ddof=1) / np.sqrt(len(self.share))) if len(self.share) > 1 else float("nan")
+
     @staticmethod
     def all_of(parts: Sequence[Found]) -> Found:
         """Several together."""
-        joined = (np.concatenate([getattr(p, n) for p in parts]) for n in ("error_s", "z", "drift"))
+        joined = (np.concatenate([getattr(p, n) for p in parts]) for n in ("error_s", "z", "drift", "share"))
         undecided, seconds, takes = (sum(getattr(p, n) for p in parts) for n in ("undecided", "seconds", "takes"))
         return Found(*joined, undecided, seconds, takes)
 
@@ -128,7 +137,8 @@ def _measured(kind: MotionKind, seeds: range, sigma: float, seconds: float, ppm:
         # With drift, zero is an end of the take: the middle is what the error matters at.
         middle = error + (seconds / 2 * drift if ppm else 0.0)
         spent = time.process_time() - began
-        parts.append(Found(middle[others], z, drift[others], int((~decided).sum()), spent))
+        share = np.array([np.mean(np.abs(z) < 1)] if len(z) else [])
+        parts.append(Found(middle[others], z, drift[others], share, int((~decided).sum()), spent))
     return Found.all_of(parts)
 
 
@@ -141,9 +151,10 @@ def table(rows: Sequence[tuple[str, Found]], *, drifting: bool = False) -> str:
     ]
     for name, f in rows:
         worst, drift = np.abs(1e3 * f.error_s).max(initial=0), f"{_rms(1e6 * f.drift):.1f}" if drifting else ""
+        within = f"{100 * f.within_one_std:.0f} +- {100 * f.within_error:.0f} %"
         lines.append(
-            f"| {name} | {len(f.z)} | {f.rms_ms:.2f} | {worst:.2f} | {100 * f.within_one_std:.0f} % | {_rms(f.z):.2f} "
-            f"| {drift} | {f.undecided} | {f.seconds / f.takes:.1f} |"
+            f"| {name} | {len(f.z)} | {f.rms_ms:.2f} | {worst:.2f} | {within} | {_rms(f.z):.2f} | {drift} "
+            f"| {f.undecided} | {f.seconds / f.takes:.1f} |"
         )
     return "\n".join(lines)
 
