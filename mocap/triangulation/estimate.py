@@ -18,10 +18,11 @@ from mocap.persistence import Persistence
 from mocap.rows import MemoryRows, Pieces, Rows, join, pick, spans
 from mocap.triangulation import kernels
 from mocap.triangulation.consistency import pair_spread
-from mocap.triangulation.finish import finish_points, worst_deviation
+from mocap.triangulation.finish import finish_points, too_uncertain
 from mocap.triangulation.kernels import all_directions
 from mocap.triangulation.noise import NoiseModel
 from mocap.triangulation.persistence import agreement, persistence
+from mocap.triangulation.plain import plain_points
 from mocap.triangulation.robust import robust_points
 from mocap.triangulation.settings import TriangulationSettings
 from mocap.types import Matches, Source, Trajectories3D
@@ -303,14 +304,20 @@ def _fit(
     C, r2, leverage = np.empty((N, 3, 3)), np.empty((N, V)), np.empty((N, V))
     reason = np.zeros(N, np.uint8)
     min_sin2 = np.sin(np.radians(settings.min_angle_deg)) ** 2
-    robust_points(
-        rig.R, rig.t, _poses(rig), rig.centres, view.u, view.A, sigma, prior, noise.spread, settings.robust,
-        start is not None, settings.min_views, settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma,
-        r2, leverage, reason,
-    )  # fmt: skip
-    deviation = np.empty(N)
-    worst_deviation(C, deviation)
-    reason[(reason == Reason.FOUND) & (deviation > settings.max_std_m)] = Reason.TOO_UNCERTAIN
+    if settings.robust:
+        robust_points(
+            rig.R, _poses(rig), rig.centres, view.u, view.A, sigma, prior, noise.spread, start is not None,
+            settings.min_views, settings.max_doubt, min_sin2, settings.max_hypothesis_views, X, C, gamma, r2, leverage,
+            reason,
+        )  # fmt: skip
+    else:
+        plain_points(
+            rig.R, rig.t, rig.centres, view.u, view.A, sigma, prior, settings.min_views, min_sin2, X, C, gamma, r2,
+            leverage, reason,
+        )  # fmt: skip
+    vague = np.empty(N, bool)
+    too_uncertain(C, settings.max_std_m, vague)
+    reason[(reason == Reason.FOUND) & vague] = Reason.TOO_UNCERTAIN
     lost = reason != Reason.FOUND
     X[lost], C[lost], gamma[lost] = np.nan, np.nan, 0.0
     return _Fit(X, C, gamma, r2, leverage, reason, sigma)

@@ -9,29 +9,25 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mocap.lens_kernels import bend
-from mocap.triangulation.kernels import solve_symmetric
-from mocap.triangulation.mixture import LEAST_GAMMA
+from mocap.triangulation.mixture import LEAST_GAMMA, inverse, slope, squares
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
 @njit(cache=True, error_model="numpy")
-def largest_eigenvalue(C: Array) -> float:
-    """Of a symmetric 3x3 matrix (Smith 1961, the trigonometric form)."""
-    mean = (C[0, 0] + C[1, 1] + C[2, 2]) / 3.0
-    off = C[0, 1] ** 2 + C[0, 2] ** 2 + C[1, 2] ** 2
-    a, b, c = C[0, 0] - mean, C[1, 1] - mean, C[2, 2] - mean
+def largest_eigenvalue(C: Array, n: int) -> float:
+    """Of the symmetric 3x3 matrix C[n] (Smith 1961, the trigonometric form)."""
+    p, q, r = C[n, 0, 1], C[n, 0, 2], C[n, 1, 2]
+    mean = (C[n, 0, 0] + C[n, 1, 1] + C[n, 2, 2]) / 3.0
+    off = p * p + q * q + r * r
+    a, b, c = C[n, 0, 0] - mean, C[n, 1, 1] - mean, C[n, 2, 2] - mean
     size = sqrt((a * a + b * b + c * c + 2.0 * off) / 6.0)
     if not size > 0.0:
-        return mean
-    det = (
-        a * (b * c - C[1, 2] * C[1, 2])
-        - C[0, 1] * (C[0, 1] * c - C[1, 2] * C[0, 2])
-        + C[0, 2] * (C[0, 1] * C[1, 2] - b * C[0, 2])
-    )
+        return float(mean)
+    det = a * (b * c - r * r) - p * (p * c - r * q) + q * (p * r - b * q)
     angle = acos(min(1.0, max(-1.0, det / (2.0 * size**3)))) / 3.0
-    return mean + 2.0 * size * cos(angle if angle <= pi / 3.0 else pi / 3.0)
+    return float(mean + 2.0 * size * cos(angle if angle <= pi / 3.0 else pi / 3.0))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -53,78 +49,73 @@ def finish_points(
         Result: mean distance at the new point over the inlier views, px; NaN where there is none.
     """
     V = pose.shape[0]
-    B, r, J, views = np.empty((2, 2)), np.empty((V, 2)), np.empty((V, 6)), np.empty(V, np.int64)
-    H, g, C, step = np.empty((3, 3)), np.empty(3), np.empty((3, 3)), np.empty(3)
+    r, J, views, B = np.empty((V, 2)), np.empty((V, 6)), np.empty(V, np.int64), np.empty((2, 2))
     for n in range(X.shape[0]):
         error[n] = np.nan
         if np.isnan(X[n, 0]):
             continue
-        H[:] = 0.0
-        g[:] = 0.0
+        h, g0, g1, g2 = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0), 0.0, 0.0, 0.0
         count, good = 0, True
         for v in range(V):
             if not gamma[n, v] > LEAST_GAMMA:
                 continue
-            if not _look(K[v], distortion[v], fisheye[v], pose, v, X[n], pixels, n, B, r, J):
+            if not _look(K, distortion, fisheye, pose, v, X, pixels, n, B, r, J, count):
                 good = False
                 continue
-            _add(gamma[n, v] / (sigma[n, v] * sigma[n, v]), r, J, v, H, g)
+            w, e, f = gamma[n, v] / (sigma[n, v] * sigma[n, v]), r[count, 0], r[count, 1]
+            a, b = (J[count, 0], J[count, 1], J[count, 2]), (J[count, 3], J[count, 4], J[count, 5])
+            g0, g1 = g0 + w * (a[0] * e + b[0] * f), g1 + w * (a[1] * e + b[1] * f)
+            g2 += w * (a[2] * e + b[2] * f)
+            h = squares(h, a, b, w, 0.0, w)
             views[count] = v
             count += 1
-        H[1, 0], H[2, 0], H[2, 1] = H[0, 1], H[0, 2], H[1, 2]
-        if good and solve_symmetric(H, g, step, C):
-            for i in range(3):
-                X[n, i] -= step[i]
-        else:
-            step[:] = 0.0
+        solvable, c = inverse(h[0], h[1], h[2], h[3], h[4], h[5])
+        x = y = z = 0.0
+        if good and solvable:
+            x, y = c[0] * g0 + c[1] * g1 + c[2] * g2, c[1] * g0 + c[3] * g1 + c[4] * g2
+            z = c[2] * g0 + c[4] * g1 + c[5] * g2
+            X[n, 0], X[n, 1], X[n, 2] = X[n, 0] - x, X[n, 1] - y, X[n, 2] - z
         # The step is so small that the residual needs no second projection.
         total, inliers = 0.0, 0
         for k in range(count):
-            v = views[k]
-            if gamma[n, v] > 0.5:
-                e = r[v, 0] - (J[v, 0] * step[0] + J[v, 1] * step[1] + J[v, 2] * step[2])
-                f = r[v, 1] - (J[v, 3] * step[0] + J[v, 4] * step[1] + J[v, 5] * step[2])
+            if gamma[n, views[k]] > 0.5:
+                e = r[k, 0] - (J[k, 0] * x + J[k, 1] * y + J[k, 2] * z)
+                f = r[k, 1] - (J[k, 3] * x + J[k, 4] * y + J[k, 5] * z)
                 total += sqrt(e * e + f * f)
                 inliers += 1
         if inliers:
             error[n] = total / inliers
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _look(
-    K: Array, c: Array, fisheye: bool, pose: Array, v: int, X: Array, pixels: Array, n: int, B: Array, r: Array,
-    J: Array,
+    K: Array, distortion: Array, fisheye: Bools, pose: Array, v: int, X: Array, pixels: Array, n: int, B: Array,
+    r: Array, J: Array, k: int,
 ) -> bool:  # fmt: skip
-    """Residual r[v] px and Jacobian J[v] [2 x 3] px/m of view v with the full lens model; False behind it."""
-    z = pose[v, 2, 0] * X[0] + pose[v, 2, 1] * X[1] + pose[v, 2, 2] * X[2] + pose[v, 2, 3]
-    if not z > 1e-9:
-        return False
-    near = 1.0 / z
-    x = (pose[v, 0, 0] * X[0] + pose[v, 0, 1] * X[1] + pose[v, 0, 2] * X[2] + pose[v, 0, 3]) * near
-    y = (pose[v, 1, 0] * X[0] + pose[v, 1, 1] * X[1] + pose[v, 1, 2] * X[2] + pose[v, 1, 3]) * near
-    a, b = bend(c, fisheye, x, y, B)
-    r[v, 0] = K[0, 0] * a + K[0, 1] * b + K[0, 2] - pixels[v, n, 0]
-    r[v, 1] = K[1, 1] * b + K[1, 2] - pixels[v, n, 1]
-    xx, xy = (K[0, 0] * B[0, 0] + K[0, 1] * B[1, 0]) * near, (K[0, 0] * B[0, 1] + K[0, 1] * B[1, 1]) * near
-    yx, yy = K[1, 1] * B[1, 0] * near, K[1, 1] * B[1, 1] * near
-    for k in range(3):
-        dx, dy = pose[v, 0, k] - x * pose[v, 2, k], pose[v, 1, k] - y * pose[v, 2, k]
-        J[v, k], J[v, 3 + k] = xx * dx + xy * dy, yx * dx + yy * dy
-    return True
-
-
-@njit(cache=True, error_model="numpy")
-def _add(w: float, r: Array, J: Array, v: int, H: Array, g: Array) -> None:
-    """Add w J^T J (upper half) and w J^T r of view v."""
-    for i in range(3):
-        a, b = w * J[v, i], w * J[v, 3 + i]
-        g[i] += a * r[v, 0] + b * r[v, 1]
-        for k in range(i, 3):
-            H[i, k] += a * J[v, k] + b * J[v, 3 + k]
+    """Residual r[k] px and Jacobian J[k] [2 x 3] px/m of view v with the full lens model; False behind it."""
+    p, q, s = X[n, 0], X[n, 1], X[n, 2]
+    z = pose[v, 2, 0] * p + pose[v, 2, 1] * q + pose[v, 2, 2] * s + pose[v, 2, 3]
+    good = z > 1e-9
+    if good:
+        near = 1.0 / z
+        x = (pose[v, 0, 0] * p + pose[v, 0, 1] * q + pose[v, 0, 2] * s + pose[v, 0, 3]) * near
+        y = (pose[v, 1, 0] * p + pose[v, 1, 1] * q + pose[v, 1, 2] * s + pose[v, 1, 3]) * near
+        a, b = bend(distortion[v], fisheye[v], x, y, B)
+        f, skew, g = K[v, 0, 0], K[v, 0, 1], K[v, 1, 1]
+        r[k, 0] = f * a + skew * b + K[v, 0, 2] - pixels[v, n, 0]
+        r[k, 1] = g * b + K[v, 1, 2] - pixels[v, n, 1]
+        xx, xy = f * B[0, 0] + skew * B[1, 0], f * B[0, 1] + skew * B[1, 1]
+        yx, yy = g * B[1, 0], g * B[1, 1]
+        da, db = slope(pose, v, x, y, near)
+        for i in range(3):
+            J[k, i], J[k, 3 + i] = xx * da[i] + xy * db[i], yx * da[i] + yy * db[i]
+    return good
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def worst_deviation(C: Array, out: Array) -> None:
-    """Standard deviation [N] along the worst direction of covariances [N, 3, 3]; 0 where NaN."""
+def too_uncertain(C: Array, limit: float, out: Bools) -> None:
+    """Whether the standard deviation along the worst direction of covariances [N, 3, 3] exceeds a limit; not if NaN."""
     for n in range(C.shape[0]):
-        out[n] = 0.0 if np.isnan(C[n, 0, 0]) else sqrt(max(largest_eigenvalue(C[n]), 0.0))
+        # The trace bounds the largest eigenvalue.
+        trace = C[n, 0, 0] + C[n, 1, 1] + C[n, 2, 2]
+        out[n] = trace > limit * limit and largest_eigenvalue(C, n) > limit * limit

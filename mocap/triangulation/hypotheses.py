@@ -22,45 +22,37 @@ _MARGIN = 20.0
 
 
 @njit(cache=True, error_model="numpy")
-def trusted_views(
-    sigma: Array,
-    prior: Array,
-    limit: int,
-    order: Ints,
-) -> int:
-    """Indices of the `limit` most trusted views in `order` [V]; how many there are."""
-    n = 0
-    for v in range(prior.shape[0]):
-        if prior[v] <= 0.0:
-            continue
-        trust = prior[v] / sigma[v]
-        k = n
-        while k > 0 and prior[order[k - 1]] / sigma[order[k - 1]] < trust:
-            order[k] = order[k - 1]
-            k -= 1
-        order[k] = v
-        n += 1
-    return min(n, limit)
+def trusted_views(packed: Array, seen: int, limit: int, order: Ints) -> int:
+    """Rows of `packed` of the `limit` most trusted views in `order` [V]; how many there are."""
+    for k in range(seen):
+        trust = packed[k, 6] * packed[k, 6] / packed[k, 5]  # (inlier probability / sigma)^2, up to a factor
+        i = k
+        while i > 0 and packed[order[i - 1], 6] * packed[order[i - 1], 6] / packed[order[i - 1], 5] < trust:
+            order[i] = order[i - 1]
+            i -= 1
+        order[i] = k
+    return min(seen, limit)
 
 
 @njit(cache=True, error_model="numpy")
 def pair_points(
-    pose: Array, centres: Array, packed: Array, views: Ints, seen: int, sigma: Array, prior: Array, spread: float,
-    min_sin2: float, limit: int, d: Array, points: Array, scores: Array, order: Ints, X: Array,
+    pose: Array, centres: Array, packed: Array, views: Ints, seen: int, spread: float, min_sin2: float, limit: int,
+    d: Array, points: Array, scores: Array, order: Ints, X: Array,
 ) -> int:  # fmt: skip
     """The best `KEPT_PAIRS` view-pair points by mixture likelihood; how many were found.
 
-    d [V, 3] are the views' ray directions; packed, views, seen: see `mocap.triangulation.mixture.pack`.
+    d [V, 3] are the ray directions of the seen views, in the order of `packed`; packed, views, seen: see
+    `mocap.triangulation.mixture.pack`.
     """
-    n = trusted_views(sigma, prior, limit, order)
+    n = trusted_views(packed, seen, limit, order)
     found = 0
     for ia in range(n):
         for ib in range(ia):
             a, b = order[ia], order[ib]
             cosine = d[a, 0] * d[b, 0] + d[a, 1] * d[b, 1] + d[a, 2] * d[b, 2]
-            if 1.0 - cosine * cosine < min_sin2 or not _between(centres, d, a, b, cosine, X):
+            if 1.0 - cosine * cosine < min_sin2 or not _between(centres, d, views, a, b, cosine, X):
                 continue
-            if _depth(pose, a, X) <= LEAST_DEPTH or _depth(pose, b, X) <= LEAST_DEPTH:
+            if _depth(pose, views[a], X) <= LEAST_DEPTH or _depth(pose, views[b], X) <= LEAST_DEPTH:
                 continue
             score = log_likelihood(pose, packed, views, seen, spread, X)
             k = min(found, KEPT_PAIRS - 1)
@@ -68,10 +60,12 @@ def pair_points(
                 continue
             while k > 0 and scores[k - 1] < score:
                 scores[k] = scores[k - 1]
-                points[k] = points[k - 1]
+                for i in range(3):
+                    points[k, i] = points[k - 1, i]
                 k -= 1
             scores[k] = score
-            points[k] = X
+            for i in range(3):
+                points[k, i] = X[i]
             found = min(found + 1, KEPT_PAIRS)
     return found
 
@@ -89,7 +83,7 @@ def beyond_doubt(
     rival, gain, agreeing = 0.0, 0.0, 0
     for k in range(seen):
         outside, inside = log(packed[k, 7]), log(packed[k, 6] + packed[k, 7])
-        if gamma[views[k]] > CLEAR:
+        if gamma[k] > CLEAR:
             rival += outside
             gain = max(gain, inside - outside)
             agreeing += 1
@@ -100,18 +94,19 @@ def beyond_doubt(
 
 
 @njit(cache=True, error_model="numpy")
-def _between(centres: Array, d: Array, a: int, b: int, cosine: float, X: Array) -> bool:
-    """X [3] becomes the point nearest to the rays of views a and b; False where they are parallel."""
+def _between(centres: Array, d: Array, views: Ints, a: int, b: int, cosine: float, X: Array) -> bool:
+    """X [3] becomes the point nearest to the rays of the seen views a and b; False where they are parallel."""
     along_a, along_b, sin2 = 0.0, 0.0, 1.0 - cosine * cosine
     if not sin2 > 1e-12:
         return False
+    va, vb = views[a], views[b]
     for i in range(3):
-        e = centres[b, i] - centres[a, i]
+        e = centres[vb, i] - centres[va, i]
         along_a += d[a, i] * e
         along_b += d[b, i] * e
     s, q = (along_a - cosine * along_b) / sin2, (cosine * along_a - along_b) / sin2
     for i in range(3):
-        X[i] = 0.5 * (centres[a, i] + s * d[a, i] + centres[b, i] + q * d[b, i])
+        X[i] = 0.5 * (centres[va, i] + s * d[a, i] + centres[vb, i] + q * d[b, i])
     return True
 
 
@@ -124,7 +119,7 @@ def _depth(pose: Array, v: int, X: Array) -> float:
 def mode_spread(
     modes: Array, evidence: Array, covariances: Array, n: int, best: int, null: float, reach: float, C: Array,
 ) -> float:  # fmt: skip
-    """Covariance C of the best of n modes with what rival modes add.
+    """Covariance C [6] (xx, xy, xz, yy, yz, zz) of the best of n modes with what rival modes add.
 
     `reach` is the standard deviation, metres, of where a rival may lie: a wrong detection is near the
     person, so a mode at the other end of the hall is no rival. Returns the posterior probability
@@ -134,34 +129,43 @@ def mode_spread(
     total = exp(null - top)
     none = total
     for k in range(n):
-        distance, size = 0.0, 0.0
+        distance = 0.0
         for i in range(3):
             distance += (modes[k, i] - modes[best, i]) ** 2
-            size += covariances[best, i, i]
         # The same mode reached from two starts counts once.
-        if k != best and distance < 0.05 * size:
+        if k != best and distance < 0.05 * _trace(covariances, best):
             evidence[k] = -np.inf
         evidence[k] -= 0.5 * distance / (reach * reach)
         total += exp(evidence[k] - top)
-    C[:] = 0.0
+    for i in range(6):
+        C[i] = 0.0
     live = total - none
     for k in range(n):
         p = exp(evidence[k] - top) / live if live > 0.0 else (1.0 if k == best else 0.0)
         if p < 1e-9:
             continue
-        for i in range(3):
-            for j in range(3):
-                C[i, j] += p * (covariances[k, i, j] + (modes[k, i] - modes[best, i]) * (modes[k, j] - modes[best, j]))
+        x, y, z = modes[k, 0] - modes[best, 0], modes[k, 1] - modes[best, 1], modes[k, 2] - modes[best, 2]
+        C[0] += p * (covariances[k, 0] + x * x)
+        C[1] += p * (covariances[k, 1] + x * y)
+        C[2] += p * (covariances[k, 2] + x * z)
+        C[3] += p * (covariances[k, 3] + y * y)
+        C[4] += p * (covariances[k, 4] + y * z)
+        C[5] += p * (covariances[k, 5] + z * z)
     return none / total
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def _trace(covariances: Array, k: int) -> float:
+    return float(covariances[k, 0] + covariances[k, 3] + covariances[k, 5])
+
+
 @njit(cache=True, error_model="numpy")
-def inlier_mask(gamma: Array) -> int:
-    """Views that are more probably inliers than not, as bits."""
+def inlier_mask(gamma: Array, seen: int) -> int:
+    """Views that are more probably inliers than not, as bits in the order of `packed`."""
     mask = np.int64(0)
-    for v in range(gamma.shape[0]):
-        if gamma[v] > 0.5:
-            mask |= np.int64(1) << np.int64(v)
+    for k in range(seen):
+        if gamma[k] > 0.5:
+            mask |= np.int64(1) << np.int64(k)
     return int(mask)
 
 
@@ -169,10 +173,9 @@ def inlier_mask(gamma: Array) -> int:
 def is_known(X: Array, mask: int, modes: Array, covs: Array, masks: Ints, n: int) -> bool:
     """Whether X, with these inliers, lies at one of the n modes: it would only lead there again."""
     for k in range(n):
-        distance, size = 0.0, 0.0
+        distance = 0.0
         for i in range(3):
             distance += (X[i] - modes[k, i]) ** 2
-            size += covs[k, i, i]
-        if masks[k] == mask and distance < 16.0 * size:
+        if masks[k] == mask and distance < 16.0 * _trace(covs, k):
             return True
     return False

@@ -34,52 +34,66 @@ _SMALL = 1e-200
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Row = tuple[float, float, float]
+Symmetric = tuple[float, float, float, float, float, float]
 
 
 @njit(cache=True, error_model="numpy")
-def pack(u: Array, A: Array, sigma: Array, prior: Array, spread: float, views: Ints, packed: Array) -> int:
-    """Rows of `packed` [V, PACKED] and `views` [V] for the views that see the joint; how many they are.
+def pack(u: Array, A: Array, sigma: Array, prior: Array, n: int, spread: float, views: Ints, packed: Array) -> int:
+    """Rows of `packed` [V, PACKED] and `views` [V] for the views that see joint n; how many they are.
 
-    u [V, 2], A [V, 2, 2], sigma [V], prior [V]: see `robust_points`. A row holds u, the metric A^T A (xx, xy,
-    yy), 1 / sigma^2, the height of the inliers' and of the outliers' density, and normalised units per px.
+    u [N, V, 2], A [N, V, 2, 2], sigma [N, V], prior [N, V]: see `robust_points`. A row holds u, the metric A^T A (xx,
+    xy, yy), 1 / sigma^2, the height of the inliers' and of the outliers' density, and normalised units per px.
     """
-    n = 0
+    count = 0
     height = 1.0 / (2.0 * pi * spread * spread)
-    for v in range(prior.shape[0]):
-        if prior[v] <= 0.0:
+    for v in range(prior.shape[1]):
+        if prior[n, v] <= 0.0:
             continue
-        a, b, c, d = A[v, 0, 0], A[v, 0, 1], A[v, 1, 0], A[v, 1, 1]
-        precision = 1.0 / (sigma[v] * sigma[v])
-        packed[n, 0], packed[n, 1] = u[v, 0], u[v, 1]
-        packed[n, 2], packed[n, 3], packed[n, 4] = a * a + c * c, a * b + c * d, b * b + d * d
-        packed[n, 5] = precision
-        packed[n, 6] = prior[v] * precision / (2.0 * pi)
-        packed[n, 7] = (1.0 - prior[v]) * height
-        packed[n, 8] = 1.0 / sqrt(abs(a * d - b * c))
-        views[n] = v
-        n += 1
-    return n
+        a, b, c, d = A[n, v, 0, 0], A[n, v, 0, 1], A[n, v, 1, 0], A[n, v, 1, 1]
+        precision = 1.0 / (sigma[n, v] * sigma[n, v])
+        packed[count, 0], packed[count, 1] = u[n, v, 0], u[n, v, 1]
+        packed[count, 2], packed[count, 3], packed[count, 4] = a * a + c * c, a * b + c * d, b * b + d * d
+        packed[count, 5] = precision
+        packed[count, 6] = prior[n, v] * precision / (2.0 * pi)
+        packed[count, 7] = (1.0 - prior[n, v]) * height
+        packed[count, 8] = 1.0 / sqrt(abs(a * d - b * c))
+        views[count] = v
+        count += 1
+    return count
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _image(pose: Array, v: int, p: float, q: float, s: float) -> tuple[float, float, float]:
+    """Depth of a point in view v, and its ideal coordinates."""
+    z = pose[v, 2, 0] * p + pose[v, 2, 1] * q + pose[v, 2, 2] * s + pose[v, 2, 3]
+    near = 1.0 / z
+    x = (pose[v, 0, 0] * p + pose[v, 0, 1] * q + pose[v, 0, 2] * s + pose[v, 0, 3]) * near
+    y = (pose[v, 1, 0] * p + pose[v, 1, 1] * q + pose[v, 1, 2] * s + pose[v, 1, 3]) * near
+    return z, x, y
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _densities(packed: Array, k: int, e2: float, outside2: float) -> tuple[float, float]:
+    """Density of the inliers, and of inliers and outliers together, at a squared residual e2, px2."""
+    inlier, tail = packed[k, 6] * exp(-0.5 * e2 * packed[k, 5]), 1.0 + e2 * outside2
+    return inlier, inlier + packed[k, 7] / (tail * sqrt(tail))
 
 
 @njit(cache=True, error_model="numpy")
 def log_likelihood(pose: Array, packed: Array, views: Ints, n: int, spread: float, X: Array) -> float:
     """Of the mixture at X [3]; pose [V, 3, 4] are [R | t]."""
     outside2 = 1.0 / (spread * spread)
+    p, q, s = X[0], X[1], X[2]
     total, product = 0.0, 1.0
     for k in range(n):
-        v = views[k]
-        z = pose[v, 2, 0] * X[0] + pose[v, 2, 1] * X[1] + pose[v, 2, 2] * X[2] + pose[v, 2, 3]
+        z, x, y = _image(pose, views[k], p, q, s)
         if z <= LEAST_DEPTH:
             product *= 1e-3 * packed[k, 7]
         else:
-            near = 1.0 / z
-            ex = (pose[v, 0, 0] * X[0] + pose[v, 0, 1] * X[1] + pose[v, 0, 2] * X[2] + pose[v, 0, 3]) * near
-            ey = (pose[v, 1, 0] * X[0] + pose[v, 1, 1] * X[1] + pose[v, 1, 2] * X[2] + pose[v, 1, 3]) * near
-            ex -= packed[k, 0]
-            ey -= packed[k, 1]
+            ex, ey = x - packed[k, 0], y - packed[k, 1]
             e2 = ex * (packed[k, 2] * ex + 2.0 * packed[k, 3] * ey) + packed[k, 4] * ey * ey
-            tail = 1.0 + e2 * outside2
-            product *= packed[k, 6] * exp(-0.5 * e2 * packed[k, 5]) + packed[k, 7] / (tail * sqrt(tail))
+            product *= _densities(packed, k, e2, outside2)[1]
         if product < _SMALL:
             total += log(product)
             product = 1.0
@@ -101,79 +115,90 @@ def pass_over_views(
     given : bool
         Take `gamma` as it is; NaN is returned where a view that counts has X behind it, else 0.
     gamma, r2 : float64 [V]
-        Inlier probability and squared residual, px2 (NaN behind a view), of the views that see the joint.
+        Inlier probability and squared residual, px2 (NaN behind a view), of the n views, in the order of `packed`.
     sums : float64 [SUMS]
         Result: H = sum w J^T J (xx, xy, xz, yy, yz, zz), g = sum w J^T r, metres per pixel summed over the views
         that have X before them, and their number.
     """
     outside2 = 1.0 / (spread * spread)
     p, q, s = X[0], X[1], X[2]
-    h00 = h01 = h02 = h11 = h12 = h22 = g0 = g1 = g2 = scale = count = 0.0
-    total, product = 0.0, 1.0
+    h = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    g0 = g1 = g2 = scale = count = total = 0.0
+    product = 1.0
     for k in range(n):
         v = views[k]
-        r20, r21, r22 = pose[v, 2, 0], pose[v, 2, 1], pose[v, 2, 2]
-        z = r20 * p + r21 * q + r22 * s + pose[v, 2, 3]
+        z, x, y = _image(pose, v, p, q, s)
         if z <= LEAST_DEPTH:
             if given:
                 return np.nan
-            gamma[v], r2[v] = 0.0, np.nan
+            gamma[k], r2[k] = 0.0, np.nan
             product *= 1e-3 * packed[k, 7]
             continue
-        scale, count, near = scale + z * packed[k, 8], count + 1.0, 1.0 / z
-        r00, r01, r02 = pose[v, 0, 0], pose[v, 0, 1], pose[v, 0, 2]
-        r10, r11, r12 = pose[v, 1, 0], pose[v, 1, 1], pose[v, 1, 2]
-        x = (r00 * p + r01 * q + r02 * s + pose[v, 0, 3]) * near
-        y = (r10 * p + r11 * q + r12 * s + pose[v, 1, 3]) * near
+        scale, count = scale + z * packed[k, 8], count + 1.0
         ex, ey = x - packed[k, 0], y - packed[k, 1]
-        xx, xy, yy, height, floor = packed[k, 2], packed[k, 3], packed[k, 4], packed[k, 6], packed[k, 7]
-        cx, cy = xx * ex + xy * ey, xy * ex + yy * ey
+        cx, cy = packed[k, 2] * ex + packed[k, 3] * ey, packed[k, 3] * ex + packed[k, 4] * ey
         if not given:
             e2 = ex * cx + ey * cy
-            inlier, tail = height * exp(-0.5 * e2 * packed[k, 5]), 1.0 + e2 * outside2
-            both = inlier + floor / (tail * sqrt(tail))
-            gamma[v], r2[v] = inlier / both, e2
+            inlier, both = _densities(packed, k, e2, outside2)
+            gamma[k], r2[k] = inlier / both, e2
             product *= both
             if product < _SMALL:
                 total, product = total + log(product), 1.0
-        w = gamma[v]
-        if not w > LEAST_GAMMA:
-            continue
-        w *= packed[k, 5] * near
-        a0, a1, a2 = r00 - x * r20, r01 - x * r21, r02 - x * r22
-        b0, b1, b2 = r10 - y * r20, r11 - y * r21, r12 - y * r22
-        g0 += w * (a0 * cx + b0 * cy)
-        g1 += w * (a1 * cx + b1 * cy)
-        g2 += w * (a2 * cx + b2 * cy)
-        w *= near
-        xx, xy, yy = w * xx, w * xy, w * yy
-        c0, d0 = xx * a0 + xy * b0, xy * a0 + yy * b0
-        c1, d1 = xx * a1 + xy * b1, xy * a1 + yy * b1
-        h00 += a0 * c0 + b0 * d0
-        h01 += a1 * c0 + b1 * d0
-        h02 += a2 * c0 + b2 * d0
-        h11 += a1 * c1 + b1 * d1
-        h12 += a2 * c1 + b2 * d1
-        h22 += a2 * (xx * a2 + xy * b2) + b2 * (xy * a2 + yy * b2)
-    sums[0], sums[1], sums[2], sums[3], sums[4], sums[5] = h00, h01, h02, h11, h12, h22
+        if gamma[k] > LEAST_GAMMA:
+            w, near = gamma[k] * packed[k, 5], 1.0 / z
+            a, b = slope(pose, v, x, y, near)
+            cx, cy = w * cx, w * cy
+            g0, g1, g2 = g0 + a[0] * cx + b[0] * cy, g1 + a[1] * cx + b[1] * cy, g2 + a[2] * cx + b[2] * cy
+            h = squares(h, a, b, w * packed[k, 2], w * packed[k, 3], w * packed[k, 4])
+    sums[0], sums[1], sums[2], sums[3], sums[4], sums[5] = h
     sums[6], sums[7], sums[8], sums[9], sums[10] = g0, g1, g2, scale, count
     return total + log(product)
 
 
-@njit(cache=True, error_model="numpy")
-def invert(sums: Array, C: Array) -> bool:
-    """C [3, 3] becomes the inverse of the H of `sums`; False where it has none."""
-    a, b, c, d, e, f = sums[0], sums[1], sums[2], sums[3], sums[4], sums[5]
+@njit(cache=True, error_model="numpy", inline="always")
+def slope(pose: Array, v: int, x: float, y: float, near: float) -> tuple[Row, Row]:
+    """What the ideal coordinates x and y of a point at depth 1 / near do as the point moves, 1/m."""
+    a = (
+        (pose[v, 0, 0] - x * pose[v, 2, 0]) * near,
+        (pose[v, 0, 1] - x * pose[v, 2, 1]) * near,
+        (pose[v, 0, 2] - x * pose[v, 2, 2]) * near,
+    )
+    b = (
+        (pose[v, 1, 0] - y * pose[v, 2, 0]) * near,
+        (pose[v, 1, 1] - y * pose[v, 2, 1]) * near,
+        (pose[v, 1, 2] - y * pose[v, 2, 2]) * near,
+    )
+    return a, b
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def squares(h: Symmetric, a: Row, b: Row, xx: float, xy: float, yy: float) -> Symmetric:
+    """H + J^T W J of the rows a and b of J."""
+    c0, c1, c2 = xx * a[0] + xy * b[0], xx * a[1] + xy * b[1], xx * a[2] + xy * b[2]
+    d0, d1, d2 = xy * a[0] + yy * b[0], xy * a[1] + yy * b[1], xy * a[2] + yy * b[2]
+    return (
+        h[0] + a[0] * c0 + b[0] * d0, h[1] + a[0] * c1 + b[0] * d1, h[2] + a[0] * c2 + b[0] * d2,
+        h[3] + a[1] * c1 + b[1] * d1, h[4] + a[1] * c2 + b[1] * d2, h[5] + a[2] * c2 + b[2] * d2,
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def inverse(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[bool, Symmetric]:
+    """Inverse of the symmetric matrix (xx, xy, xz, yy, yz, zz), and whether it has one."""
     m00, m01, m02 = d * f - e * e, c * e - b * f, b * e - c * d
     det, trace = a * m00 + b * m01 + c * m02, a + d + f
-    if not (det > 1e-16 * trace * trace * trace):
-        return False
     one = 1.0 / det
-    C[0, 0], C[1, 1], C[2, 2] = m00 * one, (a * f - c * c) * one, (a * d - b * b) * one
-    C[0, 1] = C[1, 0] = m01 * one
-    C[0, 2] = C[2, 0] = m02 * one
-    C[1, 2] = C[2, 1] = (b * c - a * e) * one
-    return True
+    return det > 1e-16 * trace * trace * trace, (
+        m00 * one, m01 * one, m02 * one, (a * f - c * c) * one, (b * c - a * e) * one, (a * d - b * b) * one
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy")
+def invert(sums: Array, C: Array) -> bool:
+    """C [6] becomes the inverse (xx, xy, xz, yy, yz, zz) of the H of `sums`; False where it has none."""
+    good, c = inverse(sums[0], sums[1], sums[2], sums[3], sums[4], sums[5])
+    C[0], C[1], C[2], C[3], C[4], C[5] = c
+    return good
 
 
 @njit(cache=True, error_model="numpy")
@@ -183,30 +208,30 @@ def expectation_maximisation(
 ) -> float:  # fmt: skip
     """Refine X [3] and gamma [V] in place, from the `sums` at X; the log evidence of the mode.
 
-    It is -inf where the mode breaks down. `sums` become those at the result. The prior volume is the cube
-    whose side is what `spread` means at X, so that the evidence compares with "no two views agree"
-    (`null_evidence`).
+    It is -inf where the mode breaks down. `sums` become those at the result, C [6] the covariance (xx, xy, xz, yy,
+    yz, zz). The prior volume is the cube whose side is what `spread` means at X, so that the evidence compares
+    with "no two views agree" (`null_evidence`).
     """
-    total = 0.0
+    total = trace = det = 0.0
     for _ in range(EM_STEPS):
-        if not invert(sums, C):
+        good, c = inverse(sums[0], sums[1], sums[2], sums[3], sums[4], sums[5])
+        if not good:
             return -np.inf
-        move = 0.0
-        for i in range(3):
-            step = C[i, 0] * sums[6] + C[i, 1] * sums[7] + C[i, 2] * sums[8]
-            X[i] -= step
-            move += step * step
+        x = c[0] * sums[6] + c[1] * sums[7] + c[2] * sums[8]
+        y = c[1] * sums[6] + c[3] * sums[7] + c[4] * sums[8]
+        z = c[2] * sums[6] + c[4] * sums[7] + c[5] * sums[8]
+        X[0], X[1], X[2] = X[0] - x, X[1] - y, X[2] - z
+        C[0], C[1], C[2], C[3], C[4], C[5] = c
+        trace = c[0] + c[3] + c[5]
+        det = (
+            c[0] * (c[3] * c[5] - c[4] * c[4]) - c[1] * (c[1] * c[5] - c[4] * c[2]) + c[2] * (c[1] * c[4] - c[3] * c[2])
+        )
         total = pass_over_views(pose, packed, views, n, spread, X, False, gamma, r2, sums)
-        if move < 1e-4 * (C[0, 0] + C[1, 1] + C[2, 2]):
+        if x * x + y * y + z * z < 1e-4 * trace:
             break
-    det = (
-        C[0, 0] * (C[1, 1] * C[2, 2] - C[1, 2] * C[1, 2])
-        - C[0, 1] * (C[0, 1] * C[2, 2] - C[1, 2] * C[0, 2])
-        + C[0, 2] * (C[0, 1] * C[1, 2] - C[1, 1] * C[0, 2])
-    )
     side = 4.0 * sqrt(pi) * spread * metres_per_pixel(sums)
     # A mode less certain than the prior has no inliers: that is what `null_evidence` stands for.
-    if not det > 0.0 or not side > 0.0 or C[0, 0] + C[1, 1] + C[2, 2] > side * side:
+    if not det > 0.0 or not side > 0.0 or trace > side * side:
         return -np.inf
     return total + log(sqrt((2.0 * pi) ** 3 * det) / (side * side * side))
 
@@ -225,23 +250,31 @@ def null_evidence(n: int, spread: float) -> float:
 
 @njit(cache=True, error_model="numpy")
 def leverages(
-    pose: Array, packed: Array, views: Ints, n: int, X: Array, gamma: Array, C: Array, leverage: Array
+    pose: Array, packed: Array, views: Ints, n: int, X: Array, gamma: Array, C: Array, row: int, leverage: Array
 ) -> None:
-    """Degrees of freedom [V] that the fit takes from each view: tr(w J C J^T), between 0 and 2."""
+    """Degrees of freedom that the fit takes from each view, tr(w J C J^T), between 0 and 2, into leverage[row].
+
+    gamma [V] in the order of `packed`, C [6] from `invert`.
+    """
     for k in range(n):
         v = views[k]
-        z = pose[v, 2, 0] * X[0] + pose[v, 2, 1] * X[1] + pose[v, 2, 2] * X[2] + pose[v, 2, 3]
-        if not gamma[v] > LEAST_GAMMA or z <= LEAST_DEPTH:
+        z, x, y = _image(pose, v, X[0], X[1], X[2])
+        if not gamma[k] > LEAST_GAMMA or z <= LEAST_DEPTH:
             continue
-        x = (pose[v, 0, 0] * X[0] + pose[v, 0, 1] * X[1] + pose[v, 0, 2] * X[2] + pose[v, 0, 3]) / z
-        y = (pose[v, 1, 0] * X[0] + pose[v, 1, 1] * X[1] + pose[v, 1, 2] * X[2] + pose[v, 1, 3]) / z
-        aa = ab = bb = 0.0
-        for i in range(3):
-            a, b = pose[v, 0, i] - x * pose[v, 2, i], pose[v, 1, i] - y * pose[v, 2, i]
-            for j in range(3):
-                c, d = pose[v, 0, j] - x * pose[v, 2, j], pose[v, 1, j] - y * pose[v, 2, j]
-                aa += a * C[i, j] * c
-                ab += a * C[i, j] * d
-                bb += b * C[i, j] * d
+        a, b = slope(pose, v, x, y, 1.0 / z)
+        p0, p1, p2 = _times(C, a)
+        q0, q1, q2 = _times(C, b)
+        aa, ab = a[0] * p0 + a[1] * p1 + a[2] * p2, b[0] * p0 + b[1] * p1 + b[2] * p2
+        bb = b[0] * q0 + b[1] * q1 + b[2] * q2
         metric = packed[k, 2] * aa + 2.0 * packed[k, 3] * ab + packed[k, 4] * bb
-        leverage[v] = gamma[v] * packed[k, 5] * metric / (z * z)
+        leverage[row, v] = gamma[k] * packed[k, 5] * metric
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _times(C: Array, a: Row) -> Row:
+    """Symmetric C [6] times a."""
+    return (
+        C[0] * a[0] + C[1] * a[1] + C[2] * a[2],
+        C[1] * a[0] + C[3] * a[1] + C[4] * a[2],
+        C[2] * a[0] + C[4] * a[1] + C[5] * a[2],
+    )
