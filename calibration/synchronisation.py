@@ -59,6 +59,8 @@ class SynchronisationSettings:
     """Methods auto and motion: use the timecode that the video files carry."""
     sound: bool = True
     """Methods auto and motion: use the sound in the video files."""
+    flash: bool = False
+    """Methods auto and motion: use a flash of light that several cameras filmed. All videos are decoded once more."""
     refine_cameras: CameraRefinement = CameraRefinement.AUTO
     """Turn cameras back that were nudged after calibration (a fraction of a degree), found from the people
     in the take; what was done is logged with the error before and after."""

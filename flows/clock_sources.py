@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from flows.session import Session
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from mocap.synchronisation.recorded import Recorded
     from mocap.types import Keypoints2D
 
+log = logging.getLogger(__name__)
+
 
 def recorded_clocks(session: Session, keypoints: Keypoints2D, rig: CameraRig, rates: NDArray[np.float64]) -> Recorded:
-    """Time stamps, timecode and sound, as far as there are and the settings want them.
+    """Time stamps, timecode, sound and a flash, as far as there are and the settings want them.
 
     Parameters
     ----------
@@ -38,6 +41,7 @@ def recorded_clocks(session: Session, keypoints: Keypoints2D, rig: CameraRig, ra
     SettingsError, DataError
         Time stamps that are not there or not understood.
     """
+    from mocap.synchronisation.flash import offsets_from_flash, read_brightness
     from mocap.synchronisation.recorded import Recorded, read_timecode, read_timestamps
     from mocap.synchronisation.sound import offsets_from_sound, read_sound
 
@@ -55,6 +59,11 @@ def recorded_clocks(session: Session, keypoints: Keypoints2D, rig: CameraRig, ra
             found.append(read_timecode(videos, fps))
         if settings.sound:
             found.append(offsets_from_sound([read_sound(p) for p in videos], rig.centres, settings.search_s))
+        if settings.flash:
+            flash = offsets_from_flash([read_brightness(p) for p in videos], fps, settings.search_s)
+            if flash is None:
+                log.warning("synchronise.flash: no two cameras filmed one clear flash; it tells no times")
+            found.append(flash)
     return Recorded(tuple(f for f in found if f is not None), gaps)
 
 
@@ -84,4 +93,4 @@ def clock_videos(session: Session) -> bool:
 
     settings = session.config.settings.synchronise
     looked = settings.method in (SynchronisationMethod.AUTO, SynchronisationMethod.MOTION)
-    return bool(session.videos) and looked and (settings.timecode or settings.sound)
+    return bool(session.videos) and looked and (settings.timecode or settings.sound or settings.flash)
