@@ -48,32 +48,19 @@ def pair_spread(
     """
     V = centres.shape[0]
     points, weights, chosen = np.empty((limit * limit, 3)), np.empty(limit * limit), np.empty(V, np.int64)
-    mean = np.empty(3)
     for n in range(d.shape[0]):
         m, pairs, total, gaps = 0, 0, 0.0, 0.0
-        mean[:] = 0.0
+        x = y = z = 0.0
         for v in range(V):
             if used[n, v] and m < limit:
                 chosen[m] = v
                 m += 1
         for i in range(m):
             for k in range(i):
-                a, b = chosen[i], chosen[k]
-                cosine, along_a, along_b = 0.0, 0.0, 0.0
-                for x in range(3):
-                    cosine += d[n, a, x] * d[n, b, x]
-                    along_a += d[n, a, x] * (centres[b, x] - centres[a, x])
-                    along_b += d[n, b, x] * (centres[b, x] - centres[a, x])
-                sin2 = 1.0 - cosine * cosine
+                sin2, gap = _pair_point(centres, d, n, chosen[i], chosen[k], points, pairs)
                 if sin2 < 1e-8:
                     continue
-                s, q = (along_a - cosine * along_b) / sin2, (cosine * along_a - along_b) / sin2
-                gap = 0.0
-                for x in range(3):
-                    pa, pb = centres[a, x] + s * d[n, a, x], centres[b, x] + q * d[n, b, x]
-                    points[pairs, x] = 0.5 * (pa + pb)
-                    mean[x] += sin2 * points[pairs, x]
-                    gap += 0.25 * (pa - pb) ** 2
+                x, y, z = x + sin2 * points[pairs, 0], y + sin2 * points[pairs, 1], z + sin2 * points[pairs, 2]
                 weights[pairs] = sin2
                 total += sin2
                 gaps += sin2 * gap
@@ -81,10 +68,30 @@ def pair_spread(
         if pairs == 0:
             spread[n] = np.nan
             continue
+        x, y, z = x / total, y / total, z / total
         for k in range(pairs):
-            for x in range(3):
-                gaps += weights[k] * (points[k, x] - mean[x] / total) ** 2
+            away = (points[k, 0] - x) ** 2 + (points[k, 1] - y) ** 2 + (points[k, 2] - z) ** 2
+            gaps += weights[k] * away
         spread[n] = np.sqrt(gaps / total)
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _pair_point(
+    centres: Array, d: Array, n: int, a: int, b: int, points: Array, row: int
+) -> tuple[float, float]:  # fmt: skip
+    """The point of rays a and b of joint n, into points[row]: sin^2 of their angle, a quarter of their distance^2."""
+    p, q, r = centres[b, 0] - centres[a, 0], centres[b, 1] - centres[a, 1], centres[b, 2] - centres[a, 2]
+    cosine = d[n, a, 0] * d[n, b, 0] + d[n, a, 1] * d[n, b, 1] + d[n, a, 2] * d[n, b, 2]
+    along_a = d[n, a, 0] * p + d[n, a, 1] * q + d[n, a, 2] * r
+    along_b = d[n, b, 0] * p + d[n, b, 1] * q + d[n, b, 2] * r
+    sin2 = 1.0 - cosine * cosine
+    s, t = (along_a - cosine * along_b) / sin2, (cosine * along_a - along_b) / sin2
+    gap = 0.0
+    for i in range(3):
+        pa, pb = centres[a, i] + s * d[n, a, i], centres[b, i] + t * d[n, b, i]
+        points[row, i] = 0.5 * (pa + pb)
+        gap += 0.25 * (pa - pb) ** 2
+    return sin2, gap
 
 
 def consistency_loss(

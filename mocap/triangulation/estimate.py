@@ -18,7 +18,7 @@ from mocap.persistence import Persistence
 from mocap.rows import MemoryRows, Pieces, Rows, join, pick, spans
 from mocap.triangulation import kernels
 from mocap.triangulation.consistency import pair_spread
-from mocap.triangulation.finish import finish_points, too_uncertain
+from mocap.triangulation.finish import drop_lost, finish_points
 from mocap.triangulation.kernels import all_directions
 from mocap.triangulation.noise import NoiseModel
 from mocap.triangulation.persistence import agreement, persistence
@@ -59,8 +59,6 @@ class Points:
     inlier : float64 [N, V]
         Probability that the view's observation is an inlier.
     squared_residual : float64 [N, V], px2
-    leverage : float64 [N, V]
-        Degrees of freedom the fit took from the view (0..2).
     reprojection_error : float64 [N], px
         Mean distance over the inlier views.
     consistency : float64 [N], m
@@ -72,7 +70,6 @@ class Points:
     covariance: Array
     inlier: Array
     squared_residual: Array
-    leverage: Array
     reprojection_error: Array
     consistency: Array
     reason: NDArray[np.uint8]
@@ -208,8 +205,8 @@ def learn_noise(matches: Matches | Rows[Matches], rig: CameraRig, settings: Tria
     for k in range(settings.learning_passes):
         # Between the first and the last pass the modes that were found are followed as the noise changes.
         follow = 0 < k < settings.learning_passes - 1
-        fit = _fit(batch, view, rig, model, settings, fit if follow else None)
-        model = model.updated(batch.confidence.T, batch.uncertainty.T, fit.gamma, fit.squared_residual, fit.leverage)
+        fit = _fit(batch, view, rig, model, settings, fit if follow else None, learn=True)
+        model = model.updated(batch.confidence, batch.uncertainty, fit.gamma, fit.squared_residual, fit.leverage)
     log.debug("pixel noise %s, inliers %s, outlier scale %.1f px", model.sigma, model.inlier, model.spread)
     return model
 
@@ -255,7 +252,7 @@ def triangulate_points(
     direction, spread = np.empty((*used.shape, 3)), np.empty(len(used))
     all_directions(rig.R, view.u, used, direction)
     pair_spread(rig.centres, direction, used, 8, spread)
-    return Points(fit.X, fit.C, fit.gamma, fit.squared_residual, fit.leverage, error, spread, fit.reason)
+    return Points(fit.X, fit.C, fit.gamma, fit.squared_residual, error, spread, fit.reason)
 
 
 def _poses(rig: CameraRig) -> Array:
@@ -294,14 +291,16 @@ class _Fit:
 
 def _fit(
     batch: Observations, view: _Normalised, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings,
-    start: _Fit | None = None,
+    start: _Fit | None = None, *, learn: bool = False,
 ) -> _Fit:  # fmt: skip
-    """Fit all joints; from the modes of `start` where it found them, without looking for others."""
+    """Fit all joints; from the modes of `start` where it found them, without looking for others.
+
+    `leverage` is made where the fit is one to learn from.
+    """
     V, N = batch.confidence.shape
     sigma, prior = noise.by_joint(batch.confidence, batch.uncertainty)
-    prior[~np.isfinite(view.u).all(-1)] = 0.0
     X, gamma = (np.empty((N, 3)), np.empty((N, V))) if start is None else (start.X.copy(), start.gamma.copy())
-    C, r2, leverage = np.empty((N, 3, 3)), np.empty((N, V)), np.empty((N, V))
+    C, r2, leverage = np.empty((N, 3, 3)), np.empty((N, V)), np.zeros((N if learn else 0, V))
     reason = np.zeros(N, np.uint8)
     min_sin2 = np.sin(np.radians(settings.min_angle_deg)) ** 2
     if settings.robust:
@@ -313,11 +312,7 @@ def _fit(
     else:
         plain_points(
             rig.R, rig.t, rig.centres, view.u, view.A, sigma, prior, settings.min_views, min_sin2, X, C, gamma, r2,
-            leverage, reason,
+            reason,
         )  # fmt: skip
-    vague = np.empty(N, bool)
-    too_uncertain(C, settings.max_std_m, vague)
-    reason[(reason == Reason.FOUND) & vague] = Reason.TOO_UNCERTAIN
-    lost = reason != Reason.FOUND
-    X[lost], C[lost], gamma[lost] = np.nan, np.nan, 0.0
+    drop_lost(C, settings.max_std_m, X, gamma, reason)
     return _Fit(X, C, gamma, r2, leverage, reason, sigma)

@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mocap.lens_kernels import bend
+from mocap.triangulation.kernels import OK, UNCERTAIN
 from mocap.triangulation.mixture import LEAST_GAMMA, inverse, slope, squares
 
 Array = NDArray[np.float64]
@@ -113,9 +114,17 @@ def _look(
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def too_uncertain(C: Array, limit: float, out: Bools) -> None:
-    """Whether the standard deviation along the worst direction of covariances [N, 3, 3] exceeds a limit; not if NaN."""
+def drop_lost(C: Array, limit: float, X: Array, gamma: Array, status: NDArray[np.uint8]) -> None:
+    """Joints [N] whose standard deviation along the worst direction exceeds a limit are lost; NaN where any is."""
     for n in range(C.shape[0]):
         # The trace bounds the largest eigenvalue.
-        trace = C[n, 0, 0] + C[n, 1, 1] + C[n, 2, 2]
-        out[n] = trace > limit * limit and largest_eigenvalue(C, n) > limit * limit
+        far = C[n, 0, 0] + C[n, 1, 1] + C[n, 2, 2] > limit * limit
+        if status[n] == OK and far and largest_eigenvalue(C, n) > limit * limit:
+            status[n] = UNCERTAIN
+        if status[n] != OK:
+            for i in range(3):
+                X[n, i] = np.nan
+                for j in range(3):
+                    C[n, i, j] = np.nan
+            for v in range(gamma.shape[1]):
+                gamma[n, v] = 0.0

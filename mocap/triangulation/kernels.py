@@ -36,52 +36,16 @@ def solve_symmetric(
     return True
 
 
-@njit(cache=True, error_model="numpy")
-def ray_directions(
-    R: Array,
-    u: Array,
-    valid: Bools,
-    d: Array,
-) -> None:
-    """World unit vectors [V, 3] of normalised coordinates u [V, 2]."""
-    for v in range(R.shape[0]):
-        if not valid[v]:
-            continue
-        x, y = u[v, 0], u[v, 1]
-        n = 1.0 / sqrt(x * x + y * y + 1.0)
-        for i in range(3):
-            d[v, i] = (R[v, 0, i] * x + R[v, 1, i] * y + R[v, 2, i]) * n
-
-
 @njit(cache=True, error_model="numpy", nogil=True)
 def all_directions(R: Array, u: Array, valid: Bools, d: Array) -> None:
     """World unit vectors d [N, V, 3] of u [N, V, 2], where valid [N, V]."""
-    for n in range(len(u)):
-        ray_directions(R, u[n], valid[n], d[n])
-
-
-@njit(cache=True, error_model="numpy")
-def midpoint(
-    centres: Array,
-    d: Array,
-    w: Array,
-    X: Array,
-    H: Array,
-    g: Array,
-    C: Array,
-) -> bool:
-    """The point X nearest to the rays, weighted by w [V] (views of weight 0 do not count)."""
-    H[:] = 0.0
-    g[:] = 0.0
-    for v in range(d.shape[0]):
-        if w[v] <= 0.0:
-            continue
-        along = d[v, 0] * centres[v, 0] + d[v, 1] * centres[v, 1] + d[v, 2] * centres[v, 2]
-        for i in range(3):
-            g[i] += w[v] * (centres[v, i] - along * d[v, i])
-            for j in range(3):
-                H[i, j] += w[v] * ((1.0 if i == j else 0.0) - d[v, i] * d[v, j])
-    return solve_symmetric(H, g, X, C)
+    for n in range(u.shape[0]):
+        for v in range(u.shape[1]):
+            if valid[n, v]:
+                x, y = u[n, v, 0], u[n, v, 1]
+                length = 1.0 / sqrt(x * x + y * y + 1.0)
+                for i in range(3):
+                    d[n, v, i] = (R[v, 0, i] * x + R[v, 1, i] * y + R[v, 2, i]) * length
 
 
 @njit(cache=True, error_model="numpy")

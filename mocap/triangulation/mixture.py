@@ -48,7 +48,7 @@ def pack(u: Array, A: Array, sigma: Array, prior: Array, n: int, spread: float, 
     count = 0
     height = 1.0 / (2.0 * pi * spread * spread)
     for v in range(prior.shape[1]):
-        if prior[n, v] <= 0.0:
+        if not (prior[n, v] > 0.0 and np.isfinite(u[n, v, 0]) and np.isfinite(u[n, v, 1])):
             continue
         a, b, c, d = A[n, v, 0, 0], A[n, v, 0, 1], A[n, v, 1, 0], A[n, v, 1, 1]
         precision = 1.0 / (sigma[n, v] * sigma[n, v])

@@ -86,10 +86,10 @@ class NoiseModel:
         _look_up(confidence, uncertainty, self.confidence, np.log(self.sigma), self.inlier, sigma, inlier)
         return sigma, inlier
 
-    def level(self, confidence: Array) -> NDArray[np.int64]:
-        """Int, shape of `confidence`: nearest level of each observation."""
-        middles = (self.confidence[1:] + self.confidence[:-1]) / 2
-        return np.searchsorted(middles, confidence)
+    @property
+    def _middles(self) -> Array:
+        """Confidences [L - 1] half-way between the levels."""
+        return np.asarray((self.confidence[1:] + self.confidence[:-1]) / 2)
 
     def updated(
         self,
@@ -103,22 +103,16 @@ class NoiseModel:
 
         Parameters
         ----------
-        confidence, uncertainty : float64 [N, V]
+        confidence, uncertainty : float64 [V, N]
         gamma, r2, leverage : float64 [N, V]
             Inlier probability, squared residual (px2; NaN where there is no point) and the degrees
             of freedom the fit took, of joints that three or more views saw.
         """
-        used = np.isfinite(r2) & (confidence > 0)
         V, L = self.sigma.shape
-        cell = self.level(confidence) + L * np.arange(V)
-        base2 = np.broadcast_to(base_sigma(uncertainty) ** 2, r2.shape)
-
-        def total(weight: Array) -> Array:
-            return np.bincount(cell[used], weight[used], minlength=V * L).reshape(V, L).astype(float)
-
-        squares = total(gamma * np.where(used, r2, 0.0) / base2)
-        freedom = total(gamma * np.maximum(2.0 - leverage, 0.0))
-        hits, count = total(gamma), total(np.ones_like(gamma))
+        sums = np.zeros((4, V, L))
+        radius, weight = np.empty(r2.size), np.empty(r2.size)
+        used, power = _sum_up(confidence, uncertainty, gamma, r2, leverage, self._middles, sums, radius, weight)
+        squares, freedom, hits, count = sums
         if hits.sum() < _MIN_INLIERS * count.sum():
             # Most of what is seen cannot be "outliers": the fit is lost, not the data.
             return self
@@ -130,24 +124,89 @@ class NoiseModel:
         inlier = (hits + _CAMERA_PRIOR * level_rate) / (count + _CAMERA_PRIOR)
         return NoiseModel(
             np.sqrt(np.maximum(sigma2, _MIN_SIGMA**2)), np.clip(inlier, *_PRIOR_RANGE), self.confidence,
-            self._outlier_spread(gamma, r2, used),
+            self._outlier_spread(radius[:used], weight[:used], power, float(hits.sum())),
         )  # fmt: skip
 
-    def _outlier_spread(self, gamma: Array, r2: Array, used: NDArray[np.bool_]) -> float:
+    def _outlier_spread(self, radius: Array, weight: Array, power: float, hits: float) -> float:
         """Scale of the Cauchy density from the weighted median outlier: median radius = sqrt(3) scale."""
-        weight = (1.0 - gamma)[used]
-        if weight.sum() < 10.0:
+        total = float(weight.sum())
+        if total < 10.0:
             return self.spread
-        inliers = np.sqrt((gamma[used] * r2[used]).sum() / max(2.0 * gamma[used].sum(), 1e-9))
-        radius = np.sqrt(r2[used])
-        order = np.argsort(radius)
-        half = np.searchsorted(np.cumsum(weight[order]), weight.sum() / 2)
-        return float(max(radius[order][min(half, len(order) - 1)] / np.sqrt(3.0), 10.0 * max(inliers, _MIN_SIGMA)))
+        inliers = np.sqrt(power / max(2.0 * hits, 1e-9))
+        return float(max(_weighted_median(radius, weight, total / 2) / np.sqrt(3.0), 10.0 * max(inliers, _MIN_SIGMA)))
 
 
-def base_sigma(uncertainty: Array) -> Array:
-    """What `sigma` multiplies: the detector's uncertainty, 1 px where it does not say."""
-    return np.where(np.isfinite(uncertainty) & (uncertainty > 0), uncertainty, 1.0)
+@njit(cache=True, error_model="numpy", nogil=True)
+def _sum_up(
+    confidence: Array, uncertainty: Array, gamma: Array, r2: Array, leverage: Array, middles: Array, sums: Array,
+    radius: Array, weight: Array,
+) -> tuple[int, float]:  # fmt: skip
+    """Sums of a fit over the observations of each view and confidence level.
+
+    Parameters
+    ----------
+    confidence, uncertainty : float64 [V, N]
+    gamma, r2, leverage : float64 [N, V]
+    middles : float64 [L - 1]
+        Confidences at which one level ends and the next begins.
+    sums : float64 [4, V, L]
+        Result: squared residuals of the inliers in units of their base sigma, their degrees of freedom, inliers, all.
+    radius, weight : float64 [N V]
+        Result: residual, px, and outlier probability of each observation that counts.
+
+    Returns
+    -------
+    int, float
+        How many count, and the sum of their squared residuals weighted by `gamma`, px2.
+    """
+    count, power = 0, 0.0
+    for v in range(confidence.shape[0]):
+        for n in range(confidence.shape[1]):
+            c, e2 = confidence[v, n], r2[n, v]
+            if not (c > 0.0 and np.isfinite(e2)):
+                continue
+            level = 0
+            while level < len(middles) and middles[level] < c:
+                level += 1
+            base, g = uncertainty[v, n], gamma[n, v]
+            base2 = base * base if np.isfinite(base) and base > 0.0 else 1.0
+            sums[0, v, level] += g * e2 / base2
+            sums[1, v, level] += g * max(2.0 - leverage[n, v], 0.0)
+            sums[2, v, level] += g
+            sums[3, v, level] += 1.0
+            power += g * e2
+            radius[count], weight[count] = np.sqrt(e2), 1.0 - g
+            count += 1
+    return count, power
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _weighted_median(value: Array, weight: Array, half: float) -> float:
+    """Least value up to which the weights reach `half`; both arrays are reordered (quickselect)."""
+    low, high, below = 0, len(value) - 1, 0.0
+    while low < high:
+        pivot = value[(low + high) // 2]
+        less, i, more, lighter, equal = low, low, high, 0.0, 0.0
+        while i <= more:
+            if value[i] < pivot:
+                lighter += weight[i]
+                value[i], value[less], weight[i], weight[less] = value[less], value[i], weight[less], weight[i]
+                less += 1
+                i += 1
+            elif value[i] > pivot:
+                value[i], value[more], weight[i], weight[more] = value[more], value[i], weight[more], weight[i]
+                more -= 1
+            else:
+                equal += weight[i]
+                i += 1
+        if below + lighter >= half and less > low:
+            high = less - 1
+        elif below + lighter + equal >= half or more == high:
+            return float(pivot)
+        else:
+            below += lighter + equal
+            low = more + 1
+    return float(value[low])
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -156,18 +215,25 @@ def _look_up(
 ) -> None:
     """Interpolated between the confidences of the levels [L]: sigma and inlier [N, V] of observations [V, N]."""
     last = len(levels) - 1
+    # The level at or before the beginning of every bin of confidences.
+    bins = 4 * LEVELS
+    first = np.zeros(bins + 1, np.int64)
+    for i in range(1, bins + 1):
+        first[i] = first[i - 1]
+        while first[i] < last - 1 and levels[first[i] + 1] <= i / bins:
+            first[i] += 1
     for v in range(confidence.shape[0]):
+        least = exp(log_sigma[v, 0])
         for n in range(confidence.shape[1]):
             c, base = confidence[v, n], uncertainty[v, n]
-            low, high = 0, last
-            while high - low > 1:
-                middle = (low + high) // 2
-                if levels[middle] <= c:
-                    low = middle
-                else:
-                    high = middle
-            share = (c - levels[low]) / (levels[high] - levels[low]) if high > low else 0.0
-            share = min(max(share, 0.0), 1.0)
-            width = exp(log_sigma[v, low] + share * (log_sigma[v, high] - log_sigma[v, low]))
+            if last == 0 or not c > levels[0]:
+                width, chance = least, rate[v, 0]
+            else:
+                low = first[int(min(c, 1.0) * bins)]
+                while low < last - 1 and levels[low + 1] <= c:
+                    low += 1
+                share = min((c - levels[low]) / (levels[low + 1] - levels[low]), 1.0)
+                width = exp(log_sigma[v, low] + share * (log_sigma[v, low + 1] - log_sigma[v, low]))
+                chance = rate[v, low] + share * (rate[v, low + 1] - rate[v, low])
             sigma[n, v] = width * base if base > 0.0 and base < np.inf else width
-            inlier[n, v] = rate[v, low] + share * (rate[v, high] - rate[v, low]) if c > 0.0 else 0.0
+            inlier[n, v] = chance if c > 0.0 else 0.0

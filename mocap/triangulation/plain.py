@@ -26,7 +26,7 @@ _STEPS = 5
 @njit(cache=True, error_model="numpy", nogil=True)
 def plain_points(
     R: Array, t: Array, centres: Array, u: Array, A: Array, sigma: Array, prior: Array, min_views: int,
-    min_sin2: float, X: Array, C: Array, gamma: Array, r2: Array, leverage: Array, status: NDArray[np.uint8],
+    min_sin2: float, X: Array, C: Array, gamma: Array, r2: Array, status: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Triangulate N joints; as `robust_points`, but every view that sees a joint counts as an inlier."""
     V = R.shape[0]
@@ -34,7 +34,7 @@ def plain_points(
     w, H, g, cov, step = np.empty(V), np.empty((3, 3)), np.empty(3), np.empty((3, 3)), np.empty(3)
     r, J = np.empty((V, 2)), np.empty((V, 2, 3))
     for n in range(u.shape[0]):
-        X[n], C[n], gamma[n], r2[n], leverage[n], status[n] = np.nan, np.nan, 0.0, np.nan, 0.0, FEW_VIEWS
+        X[n], C[n], gamma[n], r2[n], status[n] = np.nan, np.nan, 0.0, np.nan, FEW_VIEWS
         seen = pack(u, A, sigma, prior, n, 1.0, views, packed)
         if seen < min_views:
             continue
@@ -42,12 +42,13 @@ def plain_points(
         if not have_angle(d, seen, min_sin2) or not midpoint(centres, packed, views, seen, d, x):
             status[n] = PARALLEL
             continue
-        for v in range(V):
-            w[v] = 1.0 / (sigma[n, v] * sigma[n, v]) if prior[n, v] > 0.0 else 0.0
+        w[:] = 0.0
+        for k in range(seen):
+            w[views[k]] = packed[k, 5]
         status[n] = _least_squares(R, t, u[n], A[n], w, x, H, g, cov, step, r, J, r2[n])
         if status[n] == OK:
             X[n], C[n] = x, cov
-            gamma[n] = prior[n] > 0.0
+            gamma[n] = w > 0.0
 
 
 @njit(cache=True, error_model="numpy")

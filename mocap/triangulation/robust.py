@@ -53,10 +53,11 @@ def robust_points(
     ----------
     R [V, 3, 3], pose [V, 3, 4] = [R | t], centres [V, 3] : cameras.
     u [N, V, 2], A [N, V, 2, 2] : normalised coordinates and px per normalised unit.
-    sigma [N, V], prior [N, V] : pixel noise per axis and inlier probability; prior 0 = not seen.
+    sigma [N, V], prior [N, V] : pixel noise per axis and inlier probability; prior 0 or u NaN = not seen.
     spread : scale of the outlier density, px.
     warm : start from X and gamma where there are any, and look for no other modes.
-    X [N, 3], C [N, 3, 3], gamma, r2, leverage [N, V], status [N] : results.
+    X [N, 3], C [N, 3, 3], gamma, r2 [N, V], status [N] : results.
+    leverage [N, V] : result, zeros before; [0, V] where it is not wanted.
     """
     V = R.shape[0]
     views, order, masks = np.empty(V, np.int64), np.empty(V, np.int64), np.empty(KEPT_PAIRS + 1, np.int64)
@@ -84,19 +85,19 @@ def robust_points(
                 seen = 0
         else:
             seen = 0
-        _write_down(n, status[n] == OK, views, seen, x, cov, inlier, square, X, C, gamma, r2, leverage)
-        if status[n] == OK and invert(sums, cov):
+        _write_down(n, status[n] == OK, views, seen, x, cov, inlier, square, X, C, gamma, r2)
+        if len(leverage) and status[n] == OK and invert(sums, cov):
             leverages(pose, packed, views, seen, x, inlier, cov, n, leverage)
 
 
 @njit(cache=True, error_model="numpy")
 def _write_down(
     n: int, good: bool, views: Ints, seen: int, x: Array, cov: Array, inlier: Array, square: Array, X: Array, C: Array,
-    gamma: Array, r2: Array, leverage: Array,
+    gamma: Array, r2: Array,
 ) -> None:  # fmt: skip
     """Row n of the results: x [3], cov [6], inlier [V] and square [V] of the views seen; NaN and 0 elsewhere."""
     for v in range(gamma.shape[1]):
-        gamma[n, v], r2[n, v], leverage[n, v] = 0.0, np.nan, 0.0
+        gamma[n, v], r2[n, v] = 0.0, np.nan
     for k in range(seen):
         gamma[n, views[k]], r2[n, views[k]] = inlier[k], square[k]
     for i in range(3):
