@@ -144,6 +144,8 @@ class Gap:
 class TimeModel:
     """When frames are exposed: camera v's frame f at (1 + drift[v]) f / (rate[v] fps) + offset_s[v].
 
+    With a rolling shutter that is the picture's row 0; row y follows y * row_delay_s[v] later.
+
     Attributes
     ----------
     cameras : tuple of str
@@ -161,11 +163,13 @@ class TimeModel:
         Standard deviation of the drift; NaN where not known.
     gaps : tuple of Gap
         A camera's frames behind one count as that many later.
+    row_delay_s : float64 [V], optional
+        Seconds from one row of the picture to the next, negative where it is read from below; 0 unless given.
 
     Raises
     ------
     CalibrationError
-        Shapes that do not fit, non-finite offsets, a drift of more than 10 %, or no positive rate.
+        Shapes that do not fit, non-finite offsets or row delays, a drift of more than 10 %, or no positive rate.
     """
 
     cameras: tuple[str, ...]
@@ -176,14 +180,15 @@ class TimeModel:
     rate: Array = field(default=None)  # type: ignore[arg-type]
     drift_std: Array = field(default=None)  # type: ignore[arg-type]
     gaps: tuple[Gap, ...] = ()
+    row_delay_s: Array = field(default=None)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cameras", tuple(self.cameras))
         object.__setattr__(self, "gaps", tuple(sorted(self.gaps, key=lambda g: (g.camera, g.frame))))
-        for name, usual in (("rate", 1.0), ("drift_std", np.nan)):
+        for name, usual in (("rate", 1.0), ("drift_std", np.nan), ("row_delay_s", 0.0)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, np.full(len(self.cameras), usual))
-        for name in ("offset_s", "drift", "offset_std_s", "rate", "drift_std"):
+        for name in ("offset_s", "drift", "offset_std_s", "rate", "drift_std", "row_delay_s"):
             value = np.array(getattr(self, name), dtype=np.float64)
             if value.shape != (len(self.cameras),):
                 raise CalibrationError(
@@ -192,11 +197,12 @@ class TimeModel:
                 )  # fmt: skip
             value.flags.writeable = False
             object.__setattr__(self, name, value)
-        usable = np.isfinite(self.offset_s).all() and (np.abs(self.drift) < 0.1).all()
+        usable = np.isfinite([self.offset_s, self.row_delay_s]).all() and (np.abs(self.drift) < 0.1).all()
         if not (usable and np.isfinite(self.rate).all() and (self.rate > 0).all()):
             raise CalibrationError(
                 "times that no camera has", expected="finite offsets, drift below 10 %, positive rates",
-                found=f"offsets {self.offset_s}, drift {self.drift}, rates {self.rate}", where="TimeModel",
+                found=f"offsets {self.offset_s}, drift {self.drift}, rates {self.rate}, row delays {self.row_delay_s}",
+                where="TimeModel",
             )  # fmt: skip
 
     @staticmethod
@@ -207,8 +213,9 @@ class TimeModel:
 
     @property
     def is_identity(self) -> bool:
-        """Whether all cameras expose at the common times."""
-        return not (self.offset_s.any() or self.drift.any() or (self.rate != 1).any() or self.gaps)
+        """Whether all cameras expose at the common times, every row of them."""
+        moved = self.offset_s.any() or self.drift.any() or self.row_delay_s.any()
+        return not (moved or (self.rate != 1).any() or self.gaps)
 
     def counts(self, camera: int, frames: Array) -> Array:
         """What a camera's stored frame numbers would be had none been lost."""
@@ -248,6 +255,33 @@ class TimeModel:
         """The frames of a camera nearest to times (seconds) of the common clock; -1, no picture, within a gap."""
         at = self.frames_at(camera, times, fps)
         return np.where(np.isfinite(at), np.round(at), -1).astype(np.int64)
+
+
+def check_row_delay(camera: str, delay_s: float, height: int, fps: float) -> None:
+    """Refuse a row delay that no camera has.
+
+    Parameters
+    ----------
+    camera : str
+    delay_s : float
+        From one row to the next, s.
+    height : int
+        Rows of the picture.
+    fps : float
+        Frames per second of the camera.
+
+    Raises
+    ------
+    SettingsError
+        Not a number, or a frame would still be read when the next begins.
+    """
+    if not abs(delay_s) * height * fps <= 1:
+        raise SettingsError(
+            f"the row delay of camera {camera} is out of range",
+            expected=f"seconds per row, at most {1 / (height * fps):.3g} ({height} rows within one frame)",
+            found=f"{delay_s}", where="row_delay_s of its [[camera]] section",
+            hint="the time in which the sensor is read, divided by the rows of the picture; 0 for a global shutter",
+        )  # fmt: skip
 
 
 def synchronise(cameras: Sequence[str], settings: SynchronisationSettings, rate: Array | None = None) -> TimeModel:

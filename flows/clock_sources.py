@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 def recorded_clocks(session: Session, keypoints: Keypoints2D, rig: CameraRig, rates: NDArray[np.float64]) -> Recorded:
-    """Time stamps, timecode, sound and a flash, as far as there are and the settings want them.
+    """Time stamps, timecode, sound and a flash, as far as there are and the settings want them; row delays.
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ def recorded_clocks(session: Session, keypoints: Keypoints2D, rig: CameraRig, ra
     SettingsError, DataError
         Time stamps that are not there or not understood.
     """
+    import numpy as np
+
     from mocap.synchronisation.flash import offsets_from_flash, read_brightness
     from mocap.synchronisation.recorded import Recorded, read_timecode, read_timestamps
     from mocap.synchronisation.sound import offsets_from_sound, read_sound
@@ -64,7 +66,9 @@ def recorded_clocks(session: Session, keypoints: Keypoints2D, rig: CameraRig, ra
             if flash is None:
                 log.warning("synchronise.flash: no two cameras filmed one clear flash; it tells no times")
             found.append(flash)
-    return Recorded(tuple(f for f in found if f is not None), gaps)
+    delays = row_delays(session)
+    rows = np.array([delays[n] for n in names]) if any(delays.values()) else None
+    return Recorded(tuple(f for f in found if f is not None), gaps, rows)
 
 
 def stamps_file(session: Session) -> Path:
@@ -85,6 +89,36 @@ def stamps_file(session: Session) -> Path:
             "without it (docs/synchronisation.md)",
         )  # fmt: skip
     return path
+
+
+def row_delays(session: Session) -> dict[str, float]:
+    """Seconds from one row to the next of each camera.
+
+    Raises
+    ------
+    SettingsError
+        One that no camera has (where the session has videos; else the stage itself says so).
+    """
+    from calibration.synchronisation import check_row_delay
+
+    delays = {c.name: c.row_delay_s for c in session.config.cameras}
+    for name, delay in delays.items():
+        if delay and session.videos:
+            check_row_delay(name, delay, session.footage[name].height, session.camera_fps(name))
+    return delays
+
+
+def check_clock_sources(session: Session) -> None:
+    """Say what of the settings cannot be, before the videos are looked through.
+
+    Raises
+    ------
+    SettingsError
+        A table of time stamps that is not there, a row delay that no camera has.
+    """
+    if session.config.settings.synchronise.timestamps:
+        stamps_file(session)
+    row_delays(session)
 
 
 def clock_videos(session: Session) -> bool:

@@ -114,11 +114,15 @@ class CameraEntry:
     video : str
         Path of its video, relative to the session folder or absolute; empty in sessions made from
         2D keypoints.
+    row_delay_s : float
+        Rolling shutter: seconds from one row of the picture to the next, negative where it is read from
+        below; 0 where all rows are exposed together.
     """
 
     name: str
     calibration: str
     video: str = ""
+    row_delay_s: float = 0.0
 
 
 @dataclass(frozen=True)

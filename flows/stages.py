@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.cache import Cache, Ingredients, Reference
-from flows.clock_sources import clock_videos, recorded_clocks, stamps_file
+from flows.clock_sources import check_clock_sources, clock_videos, recorded_clocks, row_delays, stamps_file
 from flows.config import Stage
 from flows.session import Session
 from mocap.arrays import Record
@@ -257,7 +257,7 @@ class StageSpec:
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(4, (), calibrate_step),
     Stage.DETECT: StageSpec(7, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(13, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.SYNCHRONISE: StageSpec(14, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(5, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(5, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(7, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
@@ -272,10 +272,10 @@ def unit_names(session: Session, stage: Stage) -> list[str]:
     Raises
     ------
     SettingsError
-        The settings name a table of time stamps that is not there: said before the videos are looked through.
+        What the settings say of the cameras' clocks cannot be: said before the videos are looked through.
     """
-    if stage is Stage.SYNCHRONISE and session.config.settings.synchronise.timestamps:
-        stamps_file(session)
+    if stage is Stage.SYNCHRONISE:
+        check_clock_sources(session)
     if stage is not Stage.DETECT or session.config.session.keypoints:
         return [""]
     step = session.config.settings.detect.chunk_frames
@@ -325,6 +325,7 @@ def ingredients(session: Session, stage: Stage, unit: str, references: Reference
             inputs |= {f"file video {name}": session.digests.digest(path) for name, path in session.videos.items()}
         if session.config.settings.synchronise.timestamps:
             inputs["file timestamps"] = session.digests.digest(stamps_file(session))
+        settings |= {f"row_delay_s {name}": delay for name, delay in row_delays(session).items() if delay}
     elif stage is Stage.DETECT:
         _add_detect(session, unit, settings, inputs, weights)
     elif stage is Stage.LIFT:

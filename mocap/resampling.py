@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -37,7 +38,8 @@ def to_common_time(keypoints: Keypoints2D, times: TimeModel) -> Keypoints2D:
     Returns
     -------
     Keypoints2D
-        Same frames. Between two frames of a camera keypoints are interpolated linearly; since slots
+        Same frames. Between two frames of a camera keypoints are interpolated linearly (with a rolling shutter
+        between the two moments at which it read the rows that a joint lies in); since slots
         carry no identity, a slot's partner in the neighbouring frame is the nearest person, if each
         is the other's nearest and within half the person's size. A sample is missing where either
         frame lacks it or is not recorded. The input itself when all offsets are zero.
@@ -61,7 +63,9 @@ def to_common_time(keypoints: Keypoints2D, times: TimeModel) -> Keypoints2D:
     common = keypoints.frames / keypoints.fps
     for v in range(len(keypoints.cameras)):
         wanted = times.frames_at(v, common, keypoints.fps)
-        points[v], confidence[v], uncertainty[v], appearance[v] = _resample(keypoints, v, wanted)
+        delay = float(times.row_delay_s[v] * times.rate[v] * keypoints.fps)
+        found = _resample_rows(keypoints, v, wanted, delay) if delay else _resample(keypoints, v, wanted)
+        points[v], confidence[v], uncertainty[v], appearance[v] = found
     return replace(
         keypoints, keypoints=points, confidence=confidence, uncertainty=uncertainty, appearance=appearance
     )  # fmt: skip
@@ -101,6 +105,50 @@ def _resample(keypoints: Keypoints2D, view: int, wanted: Array) -> tuple[Array, 
     x = np.where(kept[..., None], x, np.nan)
     look = np.where(kept, keypoints.appearance[view, lead], np.nan)
     return x, np.where(kept, c, 0.0), np.where(kept, u, np.nan), look
+
+
+def _resample_rows(keypoints: Keypoints2D, view: int, wanted: Array, delay: float) -> tuple[Array, Array, Array, Array]:
+    """As `_resample`, of a camera that reads its rows one after the other, `delay` frames apart.
+
+    Of the frames about a wanted time, the one in which row 0 (or, read from below, the last row) is next to it leads;
+    a joint's moment lies between that frame and the one before or behind, as its row says.
+    """
+    frames = keypoints.frames
+    n = len(frames)
+    step = int(np.gcd.reduce(np.diff(frames))) if n > 1 else 1
+    lead = np.searchsorted(frames, wanted + _SAME, side="right") - 1
+    if delay < 0:
+        lead = np.searchsorted(frames, wanted - _SAME, side="left")
+    near = (lead >= 0) & (lead < n)
+    lead = np.clip(lead, 0, n - 1)
+    near &= np.abs(wanted - frames[lead]) < step
+    all_views = keypoints.keypoints, keypoints.confidence, keypoints.uncertainty
+    parts = tuple(a[view].astype(np.float64) for a in all_views)
+    x0, c0, u0 = (a[lead] for a in parts)
+    moment = frames[lead][:, None, None] + delay * x0[..., 1]
+    later = wanted[:, None, None] >= moment
+    sides = [_neighbours(parts, frames, lead, side, step) for side in (-1, 1)]
+    x1, c1, u1 = (np.where(later if a.ndim == 3 else later[..., None], b, a) for a, b in zip(*sides, strict=True))
+    there = frames[lead][:, None, None] + np.where(later, step, -step) + delay * x1[..., 1]
+    exact = np.abs(wanted[:, None, None] - moment) < _SAME
+    w = np.where(exact, 0.0, (wanted[:, None, None] - moment) / (there - moment))
+    kept = near[:, None, None] & (exact | ((w > 0) & (w <= 1)))
+    x = np.where(exact[..., None], x0, (1 - w[..., None]) * x0 + w[..., None] * x1)
+    c = np.where(exact, c0, np.minimum(c0, c1))
+    u = np.where(exact, u0, np.hypot((1 - w) * u0, w * u1))
+    look = np.where(kept.any(-1)[..., None], keypoints.appearance[view, lead], np.nan)
+    return np.where(kept[..., None], x, np.nan), np.where(kept, c, 0.0), np.where(kept, u, np.nan), look
+
+
+def _neighbours(
+    parts: Sequence[Array], frames: NDArray[np.int64], lead: Rows, side: int, step: int
+) -> tuple[Array, Array, Array]:
+    """Points, confidence and uncertainty of the same people in the frame before (-1) or behind (1); NaN where none."""
+    other = np.clip(lead + side, 0, len(frames) - 1)
+    partner = _partners(parts[0][lead], parts[0][other])
+    there = (partner >= 0) & (frames[other] - frames[lead] == side * step)[:, None]
+    x, c, u = (a[other[:, None], np.maximum(partner, 0)] for a in parts)
+    return np.where(there[..., None, None], x, np.nan), np.where(there[..., None], c, 0.0), u
 
 
 def _partners(here: Array, there: Array) -> Rows:

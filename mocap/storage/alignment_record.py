@@ -35,6 +35,7 @@ class AlignmentRecord(Record):
     measured_std_s: NDArray[np.float64] = array("V", "f8", units="s")
     curve_s: NDArray[np.float64] = array("V L", "f8", units="s")
     curve_cost: NDArray[np.float64] = array("V L", "f8", units="0..1")
+    row_delay_s: NDArray[np.float64] = array("V", "f8", units="s")
     gap_camera: NDArray[np.int64] = array("G", "i8", units="view")
     gap_frame: NDArray[np.int64] = array("G", "i8", units="stored frame")
     gap_missing: NDArray[np.int64] = array("G", "i8", units="frames")
@@ -68,6 +69,7 @@ class AlignmentRecord(Record):
             measured_std_s=evidence.std_s if evidence else unknown,
             curve_s=curve_s,
             curve_cost=curve_cost,
+            row_delay_s=times.row_delay_s,
             gap_camera=np.array([g.camera for g in times.gaps], np.int64),
             gap_frame=np.array([g.frame for g in times.gaps], np.int64),
             gap_missing=np.array([g.missing for g in times.gaps], np.int64),
@@ -85,7 +87,7 @@ class AlignmentRecord(Record):
         gaps = zip(self.gap_camera.tolist(), self.gap_frame.tolist(), self.gap_missing.tolist(), strict=True)
         return TimeModel(
             self.cameras, self.offset_s, self.drift, self.offset_std_s, self.method, self.rate, self.drift_std,
-            tuple(Gap(*g) for g in gaps),
+            tuple(Gap(*g) for g in gaps), self.row_delay_s,
         )  # fmt: skip
 
     def to_correction(self) -> RigCorrection:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
 from calibration.refinement import RigCorrection
-from calibration.synchronisation import SynchronisationMethod, SynchronisationSettings, TimeModel, synchronise
+from calibration.synchronisation import (
+    SynchronisationMethod,
+    SynchronisationSettings,
+    TimeModel,
+    check_row_delay,
+    synchronise,
+)
 from mocap.errors import DataError
 from mocap.resampling import to_common_time
 from mocap.rig_check import check_rig
@@ -56,17 +62,21 @@ def align_cameras(
     rate : float64 [V], optional
         Frame rates as shares of the keypoints' own.
     recorded : Recorded, optional
-        Time stamps, timecode, sound (methods auto and motion).
+        Time stamps, timecode, sound, flash (methods auto and motion); row delays.
 
     Raises
     ------
     SettingsError
-        An offset is given for a camera that does not exist.
+        An offset is given for a camera that does not exist, or a row delay that no camera has.
     DataError
         No two cameras saw people at the same time.
     """
+    delays = recorded.row_delays(len(rig))
+    for v, delay in enumerate(delays.tolist()):
+        own = keypoints.fps * (1.0 if rate is None else float(rate[v]))
+        check_row_delay(rig.names[v], delay, rig.cameras[v].size[1], own)
     if settings.method not in (SynchronisationMethod.AUTO, SynchronisationMethod.MOTION):
-        times = synchronise(rig.names, settings, rate)
+        times = replace(synchronise(rig.names, settings, rate), row_delay_s=delays)
         check_overlap(keypoints, times)
         return Alignment(times, check_rig(to_common_time(keypoints, times), rig, settings.refine_cameras))
     evidence = times_from_motion(keypoints, rig, settings, rate, recorded)

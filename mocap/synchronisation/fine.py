@@ -31,7 +31,7 @@ _MIN_RUN = 8  # samples of a point without a gap
 
 def fine_clocks(
     keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, gaps: tuple[Gap, ...],
-    behind: Gap | None = None,
+    row_delay: Array, behind: Gap | None = None,
 ) -> Clocks:  # fmt: skip
     """Offsets (and drifts in long takes) to a fraction of a millisecond.
 
@@ -47,8 +47,10 @@ def fine_clocks(
         Cameras without an offset stay out of it.
     gaps : tuple of Gap
         Frames that cameras lost.
+    row_delay : float64 [V]
+        Of rolling shutters, s (see `TimeModel`).
     behind : Gap, optional
-        One of them: its camera counts as another one, the last, from there on.
+        One of the gaps: its camera counts as another one, the last, from there on.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def fine_clocks(
     nothing = np.zeros(V)
     model = TimeModel(rig.names, whole, nothing, nothing, "coarse", rate, gaps=gaps)
     matches = match_people(_sample(keypoints, model, behind), rig, MatchingSettings())
-    tracks = _tracks(matches, rig, model, decided)
+    tracks = _tracks(matches, rig, replace(model, row_delay_s=row_delay), decided)
     R, t = rig.R, rig.t
     if behind is not None:
         camera, period = behind.camera, 1 / (fps * rate[behind.camera])
@@ -106,7 +108,10 @@ def _sample(keypoints: Keypoints2D, model: TimeModel, behind: Gap | None) -> Key
 
 
 def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray[np.bool_]) -> PointTracks:
-    """Joints of all people as tracks at the cameras' own times; a jump in the frames parts a track."""
+    """Joints of all people as tracks at the cameras' own times; a jump in the frames parts a track.
+
+    Each point is of the time its row was read at, which stays so between two frames that were interpolated.
+    """
     points = np.where((matches.confidence >= _MIN_CONFIDENCE)[..., None], matches.keypoints, np.nan)
     points = np.where(decided[:, None, None, None, None], points, np.nan).astype(np.float64)
     xy = undistort(Lenses.of(rig), points)
@@ -129,4 +134,5 @@ def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray
     focal = rig.K[:, 0, 0]
     stated = matches.uncertainty[v, t, p, j].astype(np.float64)
     pixels = np.where(np.isfinite(stated) & (stated > 0), stated, 1.0)
-    return PointTracks(v, track, own[v, t], xy[v, t, p, j], pixels / focal[v])
+    time = own[v, t] + model.row_delay_s[v] * points[v, t, p, j, 1]
+    return PointTracks(v, track, time, xy[v, t, p, j], pixels / focal[v])

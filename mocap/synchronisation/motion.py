@@ -97,9 +97,9 @@ def times_from_motion(
     rig = rig.select(keypoints.cameras)
     V = len(rig)
     rate = np.ones(V) if rate is None else np.asarray(rate, np.float64)
-    coarse, drops, gaps = _coarse(keypoints, rig, rate, settings.search_s, recorded.gaps)
+    coarse, drops, gaps = _coarse(keypoints, rig, rate, settings.search_s, recorded)
     coarse = _helped(coarse, recorded, 1 / (keypoints.fps * rate))
-    found, said = _measured(keypoints, rig, rate, coarse, gaps), [""] * V
+    found, said = _measured(keypoints, rig, rate, coarse, gaps, recorded.row_delays(V)), [""] * V
     if recorded.evidence:
         found, said = _with_recorded(found, coarse.reference, recorded)
     offset, std, drift, drift_std = found.offset, found.std, found.drift, found.drift_std
@@ -127,6 +127,7 @@ def times_from_motion(
         rate,
         drift_std,
         gaps,
+        recorded.row_delays(V),
     )
     return MotionTimes(times, statements, offset, std, coarse, drops)
 
@@ -148,14 +149,15 @@ def _helped(coarse: CoarseOffsets, recorded: Recorded, step: Array) -> CoarseOff
 
 
 def _measured(
-    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, gaps: tuple[Gap, ...]
-) -> _Times:
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, gaps: tuple[Gap, ...],
+    row_delay: Array,
+) -> _Times:  # fmt: skip
     """What the motion alone says, to a fraction of a frame."""
     V = len(rig)
     clocks = Clocks(np.zeros(V), np.zeros(V), np.full((2 * V, 2 * V), np.nan), np.full(V, np.nan))
     decided = np.isfinite(coarse.offset_s)
     if decided.sum() >= 2:
-        clocks = fine_clocks(keypoints, rig, rate, coarse, gaps)
+        clocks = fine_clocks(keypoints, rig, rate, coarse, gaps, row_delay=row_delay)
     std = np.where(decided, clocks.offset_std_s, np.nan)
     decided &= std <= _VAGUE_FRAMES / (keypoints.fps * rate)
     return _Times(
@@ -202,15 +204,15 @@ def _offsets_with_recorded(
 
 
 def _coarse(
-    keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s: float, known: tuple[Gap, ...]
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, search_s: float, recorded: Recorded
 ) -> tuple[CoarseOffsets, tuple[Drop, ...], tuple[Gap, ...]]:
     """Offsets to about a frame; frames that were lost are found one gap after the other and taken into account."""
     drops: list[Drop] = []
-    gaps = known
+    gaps = recorded.gaps
     coarse, found = _scan(keypoints, rig, rate, search_s, gaps)
     while found is not None and len(drops) < _MOST_DROPS:
         tried, _ = _scan(keypoints, rig, rate, search_s, (*gaps, found.gap))
-        missing = _counted(keypoints, rig, rate, tried, gaps, found.gap)
+        missing = _counted(keypoints, rig, rate, tried, replace(recorded, gaps=gaps), found.gap)
         if missing == 0:
             break
         found = replace(found, gap=replace(found.gap, missing=missing))
@@ -233,12 +235,13 @@ def _scan(
 
 
 def _counted(
-    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, gaps: tuple[Gap, ...], gap: Gap
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, recorded: Recorded, gap: Gap
 ) -> int:
     """How many frames are missing: the camera counts as another one behind the gap, 0 where that does not tell."""
     if not np.isfinite(coarse.offset_s[gap.camera]):
         return 0
-    clocks = fine_clocks(keypoints, rig, rate, coarse, (*gaps, gap), behind=gap)
+    gaps, delay = (*recorded.gaps, gap), recorded.row_delays(len(rig))
+    clocks = fine_clocks(keypoints, rig, rate, coarse, gaps, behind=gap, row_delay=delay)
     period = 1 / (keypoints.fps * rate[gap.camera])
     frames = (clocks.offset_s[-1] - clocks.offset_s[gap.camera]) / period + gap.missing
     std = float(np.hypot(clocks.offset_std_s[-1], clocks.offset_std_s[gap.camera])) / period

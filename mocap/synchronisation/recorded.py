@@ -27,10 +27,24 @@ _ALL_COUNTED_FPS = 30.5
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """What is known of the cameras' clocks before looking at the people."""
+    """What is known of the cameras' clocks before looking at the people.
+
+    Attributes
+    ----------
+    evidence : tuple of ClockEvidence
+    gaps : tuple of Gap
+        Frames that were lost.
+    row_delay_s : float64 [V] or None
+        Of rolling shutters, see `TimeModel`; None where all rows are exposed together.
+    """
 
     evidence: tuple[ClockEvidence, ...] = ()
     gaps: tuple[Gap, ...] = ()
+    row_delay_s: Array | None = None
+
+    def row_delays(self, views: int) -> Array:
+        """Of all cameras [V], s."""
+        return np.zeros(views) if self.row_delay_s is None else self.row_delay_s
 
 
 def read_timestamps(path: Path, cameras: Sequence[str], fps: Array) -> tuple[ClockEvidence, tuple[Gap, ...]]:
