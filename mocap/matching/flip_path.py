@@ -50,42 +50,44 @@ def _is_core(core: Ints, v: int) -> bool:
 
 
 @njit(cache=True, error_model="numpy")
-def _relax(value: Array, source: NDArray[np.int16], views: int, change_cost: float, start: bool) -> None:
-    """Cheapest way into each state from the frame before: value [2^V] in place, source [2^V] whence."""
+def _relax(value: Array, back: NDArray[np.int16], t: int, views: int, change_cost: float, start: bool) -> None:
+    """Cheapest way into each state from the frame before: value [2^V] in place, back[t] [2^V] whence."""
     n = value.shape[0]
-    for s in range(n):
-        source[s] = s
     if start:
-        source[:] = np.argmin(value)
-        value[:] = 0.0
+        best = np.argmin(value)
+        for s in range(n):
+            back[t, s], value[s] = best, 0.0
         return
+    for s in range(n):
+        back[t, s] = s
     # One view at a time: changes of different views add up.
     for v in range(views):
         bit = 1 << v
-        for s in range(n):
-            if s & bit:
-                continue
-            low, high = value[s], value[s | bit]
-            if high + change_cost < low:
-                value[s], source[s] = high + change_cost, source[s | bit]
-            elif low + change_cost < high:
-                value[s | bit], source[s | bit] = low + change_cost, source[s]
+        for first in range(0, n, 2 * bit):
+            for s in range(first, first + bit):
+                low, high, here, there = value[s], value[s + bit], back[t, s], back[t, s + bit]
+                down, up = high + change_cost < low, low + change_cost < high
+                value[s], back[t, s] = high + change_cost if down else low, there if down else here
+                value[s + bit], back[t, s + bit] = low + change_cost if up else high, here if up else there
 
 
 @njit(cache=True, error_model="numpy")
-def _pay(value: Array, cost: Array, flip_cost: Array, energy: Array) -> None:
-    """Add what each state costs in this frame; cost [V, V], flip_cost [V], energy [2^V] is scratch."""
+def _pay(value: Array, cost: Array, flip_cost: Array, t: int, energy: Array, extra: Array) -> None:
+    """Add what each state costs in frame t; cost [T, V, V], flip_cost [T, V]; energy and extra [2^V] are scratch."""
     energy[0] = 0.0
-    for a in range(cost.shape[0]):
+    for a in range(cost.shape[1]):
         bit = 1 << a
+        # What flipping a too adds to each state of the lower views: it then differs from those that are not.
+        extra[0] = flip_cost[t, a]
+        for b in range(cost.shape[1]):
+            if b != a:
+                extra[0] += cost[t, a, b]
+        for b in range(a):
+            less = 2.0 * cost[t, a, b]
+            for s in range(1 << b):
+                extra[s + (1 << b)] = extra[s] - less
         for s in range(bit):
-            # State s with a flipped too: a now differs from those of the lower views that are not.
-            extra = flip_cost[a]
-            for b in range(a):
-                extra += -cost[a, b] if (s >> b) & 1 else cost[a, b]
-            for b in range(a + 1, cost.shape[0]):
-                extra += cost[a, b]
-            energy[s | bit] = energy[s] + extra
+            energy[s + bit] = energy[s] + extra[s]
     low = np.inf
     for s in range(value.shape[0]):
         value[s] += energy[s]
@@ -123,11 +125,10 @@ def joint_viterbi(
     T, V = cost.shape[0], cost.shape[1]
     n = 1 << V
     back = np.zeros((T, n), np.int16)
-    value, source, energy = np.zeros(n), np.zeros(n, np.int16), np.zeros(n)
+    value, energy, extra = np.zeros(n), np.zeros(n), np.zeros(n)
     for t in range(T):
-        _relax(value, source, V, change_cost, starts[t])
-        back[t] = source
-        _pay(value, cost[t], flip_cost[t], energy)
+        _relax(value, back, t, V, change_cost, starts[t])
+        _pay(value, cost, flip_cost, t, energy, extra)
         if causal:
             best = np.argmin(value)
             for v in range(V):

@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mocap.matching.flips import FlipEvidence, PairGroups, swap_pairs
-from mocap.matching.poses import poses_from_views, ray_point_distance
+from mocap.matching.poses import point_off_ray, poses_from_views, turned_poses
 from mocap.matching.settings import MatchingSettings, MatchMode
 
 Array = NDArray[np.float64]
@@ -37,32 +37,28 @@ class Stretch:
     starts: Bools
     fps: float
 
-    def track(self, poses: Array, settings: MatchingSettings, changed: Bools | None = None) -> tuple[Array, Bools]:
-        """Running median [T, J, 3] of poses; of the frames before only, in causal mode.
+    def track(self, poses: Array, settings: MatchingSettings, joints: Ints, changed: Bools, track: Array) -> None:
+        """Running median of joints of poses [T, J, 3] into track [T, J, 3], of frames before only in causal mode.
 
-        Where only some frames have `changed` [T], only the median of frames near them is made. Returns also which.
+        Made in frames whose median is of any that have `changed` [T].
         """
         half = max(1, round(_HALF_WINDOW_S * self.fps))
         before, after = (2 * half, 0) if settings.mode is MatchMode.CAUSAL else (half, half)
         T = len(poses)
-        near = np.ones(T, bool)
-        if changed is not None:
-            count, row = np.concatenate([[0], np.cumsum(changed)]), np.arange(T)
-            near = count[np.minimum(row + after + 1, T)] > count[np.maximum(row - before, 0)]
-        track = np.empty(poses.shape)
-        running_median(poses, np.cumsum(self.starts), before, after, near, track)
-        return track, near
+        count, row = np.concatenate([[0], np.cumsum(changed)]), np.arange(T)
+        near = count[np.minimum(row + after + 1, T)] > count[np.maximum(row - before, 0)]
+        running_median(poses, np.cumsum(self.starts), before, after, near, joints, track)
 
 
 @dataclass(eq=False)
 class PersonViews:
-    """What the views see of one person, while it is being repaired.
+    """What the views see of one person, while it is being repaired in place.
 
     Attributes
     ----------
     d : float64 [V, T, J, 3], weight : float64 [V, T, J]
         Ray directions and confidence, 0 where not seen.
-    order : int [V, T, J]
+    order : int16 [V, T, J]
         Joint of the detection that each joint is taken from.
     poses, track : float64 [T, J, 3]
         Robust joints and their running median, metres.
@@ -70,30 +66,51 @@ class PersonViews:
 
     d: Array
     weight: Array
-    order: NDArray[np.int64]
+    order: NDArray[np.int16]
     poses: Array
     track: Array
 
+    @staticmethod
+    def of(centres: Array, d: Array, weight: Array, stretch: Stretch, settings: MatchingSettings) -> PersonViews:
+        """As the detections have it."""
+        T, J = weight.shape[1:]
+        order = np.empty(weight.shape, np.int16)
+        order[:] = np.arange(J)
+        poses, track = np.empty((T, J, 3)), np.empty((T, J, 3))
+        poses_from_views(centres, d, weight, poses)
+        stretch.track(poses, settings, np.arange(J), np.ones(T, bool), track)
+        return PersonViews(d, weight, order, poses, track)
+
+    def turned(
+        self, centres: Array, flipped: Bools, pairs: Ints, stretch: Stretch, settings: MatchingSettings
+    ) -> tuple[Array, Array]:
+        """Poses and track with pairs exchanged where flipped [V, T]; nothing is changed."""
+        if not flipped.any():
+            return self.poses, self.track
+        poses, track, changed = self.poses.copy(), self.track.copy(), np.empty(len(self.poses), bool)
+        # Only the joints concerned move, and only in these frames.
+        turned_poses(centres, self.d, self.weight, pairs, flipped, poses, changed)
+        stretch.track(poses, settings, pairs.ravel(), changed, track)
+        return poses, track
+
 
 def repair_flips(
-    centres: Array, d: Array, weight: Array, groups: PairGroups, stretch: Stretch, settings: MatchingSettings
-) -> tuple[PersonViews, dict[str, Bools]]:
+    centres: Array, person: PersonViews, groups: PairGroups, stretch: Stretch, settings: MatchingSettings
+) -> dict[str, Bools]:
     """Left and right joints of one person exchanged where the other views and the track say so.
 
     Parameters
     ----------
     centres : float64 [V, 3]
-    d : float64 [V, T, J, 3]
-        Rays of the person, NaN where not seen.
-    weight : float64 [V, T, J]
+    person : PersonViews
+        Changed in place.
     groups : PairGroups
     stretch : Stretch
     settings : MatchingSettings
 
     Returns
     -------
-    PersonViews
-    flipped : dict of str to bool [V, T]
+    dict of str to bool [V, T]
         Where each group was flipped; groups that never were are left out.
 
     Notes
@@ -103,61 +120,34 @@ def repair_flips(
     median of the joints that the first decision gives), which settles frames that too few views
     see, or in which most views are flipped at once.
     """
-    V, T, J = weight.shape
+    V, T, _ = person.weight.shape
     causal = settings.mode is MatchMode.CAUSAL
-    order = np.broadcast_to(np.arange(J), (V, T, J))
-    person = PersonViews(d, weight, order, *_poses_and_track(centres, d, weight, stretch, settings))
     found: dict[str, Bools] = {}
     if V < 2 or T == 0 or not settings.repair_flips or not len(groups.pairs):
-        return person, found
-    evidence = FlipEvidence.of(centres, d, weight, groups.pairs, stretch.starts, causal=causal)
+        return found
+    evidence = FlipEvidence.of(centres, person.d, person.weight, groups.pairs, stretch.starts, causal=causal)
     rates = (settings.flip_rate, settings.flip_change_rate)
     for name, rows in groups.groups:
         pairs = groups.pairs[rows]
         cost = evidence.costs(rows)
         first = evidence.decide(cost, *rates, causal=causal)
-        tried = _turned(centres, person, first, pairs, stretch, settings)
-        unary = track_costs(centres, person.d, person.weight, tried.track, pairs, evidence.sigma[:, rows])
+        tried = person.turned(centres, first, pairs, stretch, settings)
+        unary = track_costs(centres, person.d, person.weight, tried[1], pairs, evidence.sigma[:, rows])
         final = evidence.decide(cost, *rates, unary, causal=causal)
         if final.any():
-            same = np.array_equal(final, first)
-            person = tried if same else _turned(centres, person, final, pairs, stretch, settings)
+            if not np.array_equal(final, first):
+                tried = person.turned(centres, final, pairs, stretch, settings)
+            person.poses, person.track = tried
+            swap_pairs(person.d, person.weight, person.order, final, pairs)
             evidence.apply(final, rows)
             found[name] = final
-    return person, found
-
-
-def _poses_and_track(
-    centres: Array, d: Array, weight: Array, stretch: Stretch, settings: MatchingSettings
-) -> tuple[Array, Array]:
-    poses = np.empty((*d.shape[1:3], 3))
-    poses_from_views(centres, d, weight, poses)
-    return poses, stretch.track(poses, settings)[0]
-
-
-def _turned(
-    centres: Array, person: PersonViews, flipped: Bools, pairs: Ints, stretch: Stretch, settings: MatchingSettings
-) -> PersonViews:
-    """The person with pairs exchanged where flipped [V, T]; the same object where nowhere."""
-    if not flipped.any():
-        return person
-    d, weight, order = (swap_pairs(x, flipped, pairs) for x in (person.d, person.weight, person.order))
-    joints = pairs.ravel()
-    poses, track = person.poses.copy(), person.track.copy()
-    # Only the joints concerned have moved, and only in these frames.
-    changed = np.asarray(flipped.any(0))
-    at = np.ix_(changed, joints)
-    part = np.empty((int(changed.sum()), len(joints), 3))
-    rays, w = (np.ascontiguousarray(x[:, changed][:, :, joints]) for x in (d, weight))
-    poses_from_views(centres, rays, w, part)
-    poses[at] = part
-    new, near = stretch.track(np.ascontiguousarray(poses[:, joints]), settings, changed)
-    track[np.ix_(near, joints)] = new[near]
-    return PersonViews(d, weight, order, poses, track)
+    return found
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def running_median(poses: Array, piece: Ints, before: int, after: int, wanted: Bools, track: Array) -> None:
+def running_median(
+    poses: Array, piece: Ints, before: int, after: int, wanted: Bools, joints: Ints, track: Array
+) -> None:
     """Median over time of each coordinate, within continuous pieces.
 
     Parameters
@@ -170,16 +160,18 @@ def running_median(poses: Array, piece: Ints, before: int, after: int, wanted: B
         Frames to either side.
     wanted : bool [T]
         Frames whose median is made.
+    joints : int64 [K]
+        Joints whose median is made.
     track : float64 [T, J, 3]
         Result; NaN where fewer than a third of the window is known.
     """
-    T, J = poses.shape[0], poses.shape[1]
+    T = poses.shape[0]
     size = before + after + 1
     window = np.empty(size)
     for t in range(T):
         if not wanted[t]:
             continue
-        for j in range(J):
+        for j in joints:
             for x in range(3):
                 n = 0
                 for s in range(max(0, t - before), min(T, t + after + 1)):
@@ -197,6 +189,15 @@ def running_median(poses: Array, piece: Ints, before: int, after: int, wanted: B
                     track[t, j, x] = np.nan
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def _off_track(centres: Array, d: Array, v: int, t: int, j: int, track: Array, k: int) -> float:
+    """Distance of the ray of joint j in view v from joint k of the track, metres."""
+    return point_off_ray(
+        centres[v, 0], centres[v, 1], centres[v, 2], d[v, t, j, 0], d[v, t, j, 1], d[v, t, j, 2],
+        track[t, k, 0], track[t, k, 1], track[t, k, 2],
+    )  # fmt: skip
+
+
 @njit(cache=True, error_model="numpy", nogil=True)
 def _track_costs(
     centres: Array, d: Array, weight: Array, track: Array, pairs: Ints, sigma: Array, floor: float, cap: float,
@@ -211,8 +212,8 @@ def _track_costs(
                     j, k = pairs[i, side], pairs[i, 1 - side]
                     if not weight[v, t, j] > 0.0 or np.isnan(track[t, j, 0]) or np.isnan(track[t, k, 0]):
                         continue
-                    own = ray_point_distance(centres[v], d[v, t, j], track[t, j])
-                    other = ray_point_distance(centres[v], d[v, t, j], track[t, k])
+                    own = _off_track(centres, d, v, t, j, track, j)
+                    other = _off_track(centres, d, v, t, j, track, k)
                     gain = min(scale * other * other, cap) - min(scale * own * own, cap)
                     total += weight[v, t, j] * gain
             cost[t, v] = total

@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mocap.matching.flip_path import JOINT_VIEWS, flip_possible, joint_viterbi, view_viterbi
-from mocap.matching.poses import ray_ray_distance
+from mocap.matching.poses import ray_off_ray
 from mocap.skeleton import Skeleton
 
 Array = NDArray[np.float64]
@@ -74,6 +74,15 @@ class PairGroups:
         return PairGroups(np.array(pairs, np.int64).reshape(-1, 2), tuple(groups))
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def _gap(centres: Array, d: Array, a: int, b: int, t: int, j: int, k: int) -> float:
+    """Distance of the rays of joint j in view a and joint k in view b, metres."""
+    return ray_off_ray(
+        centres[b, 0] - centres[a, 0], centres[b, 1] - centres[a, 1], centres[b, 2] - centres[a, 2],
+        d[a, t, j, 0], d[a, t, j, 1], d[a, t, j, 2], d[b, t, k, 0], d[b, t, k, 1], d[b, t, k, 2],
+    )  # fmt: skip
+
+
 @njit(cache=True, error_model="numpy", nogil=True)
 def same_gaps(centres: Array, d: Array, pairs: Ints, core: Ints, frames: Ints, gaps: NDArray[np.float32]) -> None:
     """Ray distances [n, F, 2 A] m of equally labelled joints for all pairs A of core views."""
@@ -82,11 +91,9 @@ def same_gaps(centres: Array, d: Array, pairs: Ints, core: Ints, frames: Ints, g
             k = 0
             for p in range(len(core)):
                 for q in range(p):
-                    a, b = core[p], core[q]
                     for side in range(2):
                         j = pairs[i, side]
-                        gap = ray_ray_distance(centres[a], d[a, frames[f], j], centres[b], d[b, frames[f], j])
-                        gaps[i, f, k] = gap
+                        gaps[i, f, k] = _gap(centres, d, core[p], core[q], frames[f], j, j)
                         k += 1
 
 
@@ -131,7 +138,7 @@ def pair_costs(
                     total_alike, total_crossed, n_alike, n_crossed = 0.0, 0.0, 0, 0
                     for side in range(4):
                         j, k = (left if side < 2 else right), (left if side % 2 == 0 else right)
-                        gap = ray_ray_distance(centres[v], d[v, t, j], centres[b], d[b, t, k])
+                        gap = _gap(centres, d, v, b, t, j, k)
                         if np.isnan(gap):
                             continue
                         value = min(scale * gap * gap, _CAP)
@@ -200,12 +207,13 @@ class FlipEvidence:
 
     def apply(self, flipped: Bools, rows: NDArray[np.int64]) -> None:
         """Exchange the pairs `rows` where flipped [V, T], in place."""
-        sign = np.where(flipped.T, np.float32(-1), np.float32(1))
-        self.cost[rows] *= (sign[:, :, None] * sign[:, None, self.core])[None]
+        change_sides(self.cost, flipped, self.core, rows)
 
     def costs(self, rows: NDArray[np.int64]) -> Array:
         """Sum over the pairs `rows`: float64 [T, V, C]."""
-        return np.asarray(self.cost[rows].sum(0, dtype=np.float64))
+        total = np.zeros(self.cost.shape[1:])
+        add_pairs(self.cost, rows, total)
+        return total
 
     def decide(
         self, cost: Array, flip_rate: float, change_rate: float, unary: Array | None = None, *, causal: bool = False
@@ -267,13 +275,41 @@ def _noise(gaps: NDArray[np.float32]) -> float:
     known = gaps[np.isfinite(gaps)]
     if len(known) < _LEAST_GAPS:
         return _SIGMA_UNKNOWN_M
-    return max(_SIGMA_FLOOR_M, float(np.median(known)) / 0.6745)
+    middle = np.partition(known, (half := len(known) // 2, half - 1 + len(known) % 2))
+    return max(_SIGMA_FLOOR_M, float((middle[half] + middle[half - 1 + len(known) % 2]) / np.float32(2)) / 0.6745)
 
 
-def swap_pairs(values: NDArray, flipped: NDArray[np.bool_], pairs: NDArray[np.int64]) -> NDArray:
-    """Copy of `values` [V, T, J, ...] with the pairs exchanged where `flipped` [V, T]."""
-    out = values.copy()
-    for left, right in pairs:
-        out[:, :, left][flipped] = values[:, :, right][flipped]
-        out[:, :, right][flipped] = values[:, :, left][flipped]
-    return out
+@njit(cache=True, error_model="numpy", nogil=True)
+def add_pairs(cost: NDArray[np.float32], rows: Ints, total: Array) -> None:
+    """Sum of cost[rows] over the pairs, added to total [T, V, C]."""
+    for i in rows:
+        for t in range(total.shape[0]):
+            for v in range(total.shape[1]):
+                for c in range(total.shape[2]):
+                    total[t, v, c] += cost[i, t, v, c]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def change_sides(cost: NDArray[np.float32], flipped: Bools, core: Ints, rows: Ints) -> None:
+    """Another sign for cost[rows] [T, V, C] where one of the two views is flipped [V, T], in place."""
+    for i in rows:
+        for t in range(cost.shape[1]):
+            for v in range(cost.shape[2]):
+                for c in range(cost.shape[3]):
+                    if flipped[v, t] != flipped[core[c], t]:
+                        cost[i, t, v, c] = -cost[i, t, v, c]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def swap_pairs(d: Array, weight: Array, order: NDArray[np.int16], flipped: Bools, pairs: Ints) -> None:
+    """Exchange the pairs of d [V, T, J, 3], weight and order [V, T, J] where flipped [V, T], in place."""
+    for v in range(flipped.shape[0]):
+        for t in range(flipped.shape[1]):
+            if not flipped[v, t]:
+                continue
+            for i in range(pairs.shape[0]):
+                j, k = pairs[i, 0], pairs[i, 1]
+                for x in range(3):
+                    d[v, t, j, x], d[v, t, k, x] = d[v, t, k, x], d[v, t, j, x]
+                weight[v, t, j], weight[v, t, k] = weight[v, t, k], weight[v, t, j]
+                order[v, t, j], order[v, t, k] = order[v, t, k], order[v, t, j]

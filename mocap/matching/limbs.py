@@ -115,7 +115,9 @@ def _fill_table(
 
 
 @njit(cache=True, error_model="numpy")
-def _take(column: Ints, home: Ints, side: Ints, other: Ints, weight: Array, observation: NDArray[np.int32]) -> int:
+def _take(
+    column: Ints, home: Ints, side: Ints, other: Ints, weight: Array, observation: NDArray[np.int32], touched: Bools
+) -> int:
     """Write the assignment down: observation [P, J] of one view and frame. How many limbs moved."""
     J, moved = observation.shape[1], 0
     for p in range(len(column)):
@@ -128,14 +130,16 @@ def _take(column: Ints, home: Ints, side: Ints, other: Ints, weight: Array, obse
                 continue
             there = -1 if c < 0 else (other[k] if c % 2 else side[k])
             seen = there >= 0 and weight[c // 2, there] > 0.0
-            observation[p, side[k]] = (c // 2) * J + there if seen else -1
+            at = (c // 2) * J + there if seen else -1
+            touched[p] |= at != observation[p, side[k]]
+            observation[p, side[k]] = at
     return moved
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def give_back_limbs(
     centres: Array, d: Array, weight: Array, tracks: Array, limbs: Ints, partner: Ints, slot: NDArray[np.int16],
-    observation: NDArray[np.int32],
+    observation: NDArray[np.int32], touched: Bools,
 ) -> int:  # fmt: skip
     """Limbs exchanged between detections, in place.
 
@@ -151,6 +155,8 @@ def give_back_limbs(
     slot : int16 [V, T, P]
     observation : int32 [V, T, P, J]
         slot * J + joint taken for every joint; changed in place.
+    touched : bool [P]
+        Becomes True for those of whom an observation has changed.
 
     Returns
     -------
@@ -180,7 +186,7 @@ def give_back_limbs(
                     open_to, _SIGMA_M, cost,
                 )  # fmt: skip
                 assign(cost, gate, column)
-                moved += _take(column, home, side, limbs[partner[limb]], weight[v, t], observation[v, t])
+                moved += _take(column, home, side, limbs[partner[limb]], weight[v, t], observation[v, t], touched)
     return moved
 
 

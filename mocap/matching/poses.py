@@ -16,6 +16,17 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def point_off_ray(
+    cx: float, cy: float, cz: float, dx: float, dy: float, dz: float, x: float, y: float, z: float
+) -> float:  # fmt: skip
+    """Distance of point x, y, z from the ray from c along d, metres; large where the point is behind."""
+    ex, ey, ez = x - cx, y - cy, z - cz
+    along = dx * ex + dy * ey + dz * ez
+    e2 = ex * ex + ey * ey + ez * ez
+    return 1e3 if along <= 0.0 else np.sqrt(max(e2 - along * along, 0.0))
+
+
 @njit(cache=True, error_model="numpy")
 def ray_point_distance(
     c: Array,
@@ -23,14 +34,28 @@ def ray_point_distance(
     X: Array,
 ) -> float:
     """Distance of point X from the ray from c along d, metres; large where X is behind."""
-    along, e2 = 0.0, 0.0
-    for x in range(3):
-        e = X[x] - c[x]
-        along += d[x] * e
-        e2 += e * e
-    if along <= 0.0:
+    return float(point_off_ray(c[0], c[1], c[2], d[0], d[1], d[2], X[0], X[1], X[2]))
+
+
+@njit(cache=True, error_model="numpy")
+def ray_off_ray(
+    ex: float, ey: float, ez: float, ax: float, ay: float, az: float, bx: float, by: float, bz: float
+) -> float:  # fmt: skip
+    """Distance of two rays along a and b, metres, e from the start of a to that of b.
+
+    NaN if unknown or parallel, large where they meet behind.
+    """
+    cosine = ax * bx + ay * by + az * bz
+    along_a, along_b = ax * ex + ay * ey + az * ez, bx * ex + by * ey + bz * ez
+    base2 = ex * ex + ey * ey + ez * ez
+    sin2 = 1.0 - cosine * cosine
+    if not sin2 > 1e-6:
+        return np.nan
+    s, q = (along_a - cosine * along_b) / sin2, (cosine * along_a - along_b) / sin2
+    if s <= 0.0 or q <= 0.0:
         return 1e3
-    return np.sqrt(max(e2 - along * along, 0.0))
+    gap2 = base2 + s * s + q * q - 2.0 * s * q * cosine - 2.0 * s * along_a + 2.0 * q * along_b
+    return np.sqrt(max(gap2, 0.0))
 
 
 @njit(cache=True, error_model="numpy")
@@ -40,22 +65,10 @@ def ray_ray_distance(
     cb: Array,
     db: Array,
 ) -> float:
-    """Distance of two rays, metres; NaN if unknown or parallel, large where they meet behind."""
-    cosine, along_a, along_b, base2 = 0.0, 0.0, 0.0, 0.0
-    for x in range(3):
-        e = cb[x] - ca[x]
-        cosine += da[x] * db[x]
-        along_a += da[x] * e
-        along_b += db[x] * e
-        base2 += e * e
-    sin2 = 1.0 - cosine * cosine
-    if not sin2 > 1e-6:
-        return np.nan
-    s, q = (along_a - cosine * along_b) / sin2, (cosine * along_a - along_b) / sin2
-    if s <= 0.0 or q <= 0.0:
-        return 1e3
-    gap2 = base2 + s * s + q * q - 2.0 * s * q * cosine - 2.0 * s * along_a + 2.0 * q * along_b
-    return np.sqrt(max(gap2, 0.0))
+    """Distance of two rays from ca, cb along da, db, as `ray_off_ray`."""
+    return float(
+        ray_off_ray(cb[0] - ca[0], cb[1] - ca[1], cb[2] - ca[2], da[0], da[1], da[2], db[0], db[1], db[2])
+    )  # fmt: skip
 
 
 @njit(cache=True, error_model="numpy")
@@ -288,22 +301,65 @@ def poses_from_views(centres: Array, d: Array, weight: Array, poses: Array) -> N
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def gather(d: Array, weight: Array, observation: NDArray[np.int32], taken: Array, w: Array) -> None:
-    """Rays and weights of the observations of one person.
+def turned_poses(
+    centres: Array, d: Array, weight: Array, pairs: Ints, flipped: NDArray[np.bool_], poses: Array,
+    changed: NDArray[np.bool_],
+) -> None:  # fmt: skip
+    """The joints of `pairs` made again in the frames where a view is flipped, as `poses_from_views`.
+
+    Parameters
+    ----------
+    centres, d, weight : as of `poses_from_views`; left as they are.
+    pairs : int64 [n, 2]
+        Joints that are exchanged where flipped.
+    flipped : bool [V, N]
+    poses : float64 [N, J, 3]
+        Changed in place.
+    changed : bool [N]
+        Result: the frames with a flipped view.
+    """
+    V, N, _ = weight.shape
+    X = np.empty(3)
+    origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
+    for n in range(N):
+        changed[n] = False
+        for v in range(V):
+            changed[n] |= flipped[v, n]
+        if not changed[n]:
+            continue
+        for i in range(pairs.shape[0]):
+            for side in range(2):
+                j, m = pairs[i, side], 0
+                for v in range(V):
+                    k = pairs[i, 1 - side] if flipped[v, n] else j
+                    if weight[v, n, k] > 0.0:
+                        for x in range(3):
+                            origin[m, x], rays[m, x] = centres[v, x], d[v, n, k, x]
+                        w[m] = weight[v, n, k]
+                        m += 1
+                good = m >= 2 and _robust_joint(origin, rays, w, m, X, False)
+                for x in range(3):
+                    poses[n, j, x] = X[x] if good else np.nan
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def gather(d: Array, weight: Array, observation: NDArray[np.int32], p: int, taken: Array, w: Array) -> None:
+    """Rays and weights of the observations of person p.
 
     Parameters
     ----------
     d : float64 [V, T, S, J, 3], weight : float64 [V, T, S, J]
-    observation : int32 [V, T, J]
+    observation : int32 [V, T, P, J]
         slot * J + joint; -1 where none.
+    p : int
     taken : float64 [V, T, J, 3], w : float64 [V, T, J]
         Results; NaN and 0 where there is nothing.
     """
-    V, T, J = observation.shape
+    V, T, _, J = observation.shape
     for v in range(V):
         for t in range(T):
             for j in range(J):
-                at = observation[v, t, j]
+                at = observation[v, t, p, j]
                 s, i = at // J, at % J
                 if at >= 0 and weight[v, t, s, i] > 0.0:
                     w[v, t, j] = weight[v, t, s, i]
@@ -313,3 +369,16 @@ def gather(d: Array, weight: Array, observation: NDArray[np.int32], taken: Array
                     w[v, t, j] = 0.0
                     for x in range(3):
                         taken[v, t, j, x] = np.nan
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def put_back(observation: NDArray[np.int32], p: int, order: NDArray[np.int16], weight: Array) -> None:
+    """Observations [V, T, P, J] of person p in the order [V, T, J] that was found; -1 where the weight is 0."""
+    V, T, _, J = observation.shape
+    old = np.empty(J, np.int32)
+    for v in range(V):
+        for t in range(T):
+            for j in range(J):
+                old[j] = observation[v, t, p, j]
+            for j in range(J):
+                observation[v, t, p, j] = old[order[v, t, j]] if weight[v, t, j] > 0.0 else -1

@@ -20,7 +20,7 @@ from mocap.matching.audit import agreement
 from mocap.matching.flip_repair import PersonViews, Stretch, repair_flips
 from mocap.matching.flips import PairGroups
 from mocap.matching.limbs import give_back_limbs, limb_table
-from mocap.matching.poses import gather, poses_from_views
+from mocap.matching.poses import gather, poses_from_views, put_back
 from mocap.matching.settings import MatchingSettings, MatchMode
 from mocap.skeleton import Skeleton
 from mocap.types import Keypoints2D
@@ -71,40 +71,44 @@ def settle(
     settings : MatchingSettings
     """
     V, T, P = slot.shape
-    J = keypoints.confidence.shape[3]
     starts = np.zeros(T, bool)
     starts[[piece.start for piece in pieces]] = True
-    observation = np.where(
-        slot[..., None] >= 0, slot[..., None].astype(np.int32) * J + np.arange(J, dtype=np.int32), -1
-    )
-    observation = observation.astype(np.int32)
+    observation = own_observations(slot, keypoints.confidence.shape[3])
     score, runner_up = np.full((V, T, P), np.nan, np.float32), np.full((V, T, P), np.nan, np.float32)
-    flips = {name: np.zeros((V, P), np.int64) for name, _ in PairGroups.of(skeleton).groups} if skeleton else {}
+    groups = PairGroups(np.empty((0, 2), np.int64), ()) if skeleton is None else PairGroups.of(skeleton)
+    flips = {name: np.zeros((V, P), np.int64) for name, _ in groups.groups}
     moved = 0
     for block, context in _blocks(T, settings):
         rays = _Rays.of(keypoints, rig, context)
         part, own = observation[:, context].copy(), np.ascontiguousarray(slot[:, context])
         stretch = Stretch(_first(starts[context]), keypoints.fps)
         inner = slice(block.start - context.start, block.stop - context.start)
-        people = []
+        poses, tracks = (np.empty((P, part.shape[1], part.shape[3], 3)) for _ in range(2))
         for p in range(P):
-            person, flipped = _repair_person(rig, rays, part[:, :, p], skeleton, stretch, settings)
-            part[:, :, p] = np.where(person.weight > 0, np.take_along_axis(part[:, :, p], person.order, 2), -1)
-            people.append(person)
+            person = PersonViews.of(rig.centres, *rays.of_person(part, p), stretch, settings)
+            flipped = repair_flips(rig.centres, person, groups, stretch, settings)
+            put_back(part, p, person.order, person.weight)
+            poses[p], tracks[p] = person.poses, person.track
             for name, where in flipped.items():
                 flips[name][:, p] += where[:, inner].sum(1)
-        poses = np.stack([q.poses for q in people]) if people else np.empty((0, part.shape[1], J, 3))
         if skeleton is not None and settings.repair_limbs and V > 2 and P:
-            tracks = np.stack([q.track for q in people])
-            before = part.copy()
-            moved += int(give_back_limbs(rig.centres, rays.d, rays.weight, tracks, *limb_table(skeleton), own, part))
-            for changed in np.flatnonzero((part != before).any((0, 1, 3))):
-                d, weight = rays.of_person(part[:, :, changed])
+            table, touched = limb_table(skeleton), np.zeros(P, bool)
+            moved += int(give_back_limbs(rig.centres, rays.d, rays.weight, tracks, *table, own, part, touched))
+            for changed in np.flatnonzero(touched).tolist():
+                d, weight = rays.of_person(part, changed)
                 poses_from_views(rig.centres, d, weight, poses[changed])
         _measure(rig, keypoints, context, inner, poses, own, part, (score[:, block], runner_up[:, block]))
         observation[:, block] = part[:, inner]
     _report(flips, moved, rig, T)
     return Settled(observation, score, runner_up, moved)
+
+
+def own_observations(slot: NDArray[np.int16], joints: int) -> NDArray[np.int32]:
+    """Observations [V, T, P, J] as the slots [V, T, P] have them: slot * J + joint, -1 where none."""
+    start = slot.astype(np.int32) * joints
+    observation = start[..., None] + np.arange(joints, dtype=np.int32)
+    observation[slot < 0] = -1
+    return np.asarray(observation)
 
 
 def _first(starts: Bools) -> Bools:
@@ -133,11 +137,11 @@ class _Rays:
         d, weight = all_rays(keypoints, rig, rows)
         return _Rays(d, weight)
 
-    def of_person(self, observation: NDArray[np.int32]) -> tuple[Array, Array]:
-        """Rays [V, T, J, 3] and weight [V, T, J] of one person's observations [V, T, J]."""
-        one = np.ascontiguousarray(observation)
-        d, weight = np.empty((*one.shape, 3)), np.empty(one.shape)
-        gather(self.d, self.weight, one, d, weight)
+    def of_person(self, observation: NDArray[np.int32], p: int) -> tuple[Array, Array]:
+        """Rays [V, T, J, 3] and weight [V, T, J] of person p's observations, of [V, T, P, J]."""
+        V, T, _, J = observation.shape
+        d, weight = np.empty((V, T, J, 3)), np.empty((V, T, J))
+        gather(self.d, self.weight, observation, p, d, weight)
         return d, weight
 
 
@@ -152,15 +156,6 @@ def all_rays(keypoints: Keypoints2D, rig: CameraRig, rows: slice) -> tuple[Array
     weight = keypoints.confidence[:, rows].astype(float)
     weight[np.isnan(d[..., 0])] = 0.0
     return d, weight
-
-
-def _repair_person(
-    rig: CameraRig, rays: _Rays, observation: NDArray[np.int32], skeleton: Skeleton | None, stretch: Stretch,
-    settings: MatchingSettings,
-) -> tuple[PersonViews, dict[str, Bools]]:  # fmt: skip
-    d, weight = rays.of_person(observation)
-    groups = PairGroups(np.empty((0, 2), np.int64), ()) if skeleton is None else PairGroups.of(skeleton)
-    return repair_flips(rig.centres, d, weight, groups, stretch, settings)
 
 
 def _measure(
