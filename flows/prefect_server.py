@@ -8,14 +8,11 @@ pipe that the operating system closes with the parent.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
-import importlib.metadata
 import logging
 import os
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -25,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from flows.collector import collector_paused
+from flows.server_folder import copy_prepared_database, home_of, keep_prepared_database, taken
 from mocap.errors import DependencyError, SettingsError
 
 logger = logging.getLogger(__name__)
@@ -106,7 +104,7 @@ def prefect_api(
             yield False
         else:
             with _private_server(home, meanwhile):
-                _keep_prepared_database(home)  # now: its tables are made, and no run is in them yet
+                keep_prepared_database(home)  # now: its tables are made, and no run is in them yet
                 yield True
     finally:
         # Nothing in them is needed again: what a run did is in the session's own record.
@@ -166,9 +164,12 @@ def check_api(url: str) -> None:
 
 @contextlib.contextmanager
 def _private_server(home: Path, meanwhile: Callable[[Callable[[], bool]], None] | None) -> Iterator[None]:
-    shutil.rmtree(home, ignore_errors=True)  # of a run that was killed
-    home.mkdir(parents=True, exist_ok=True)
-    prepared = _copy_prepared_database(home)
+    with taken(home):
+        yield from _serving(home, meanwhile)
+
+
+def _serving(home: Path, meanwhile: Callable[[Callable[[], bool]], None] | None) -> Iterator[None]:
+    prepared = copy_prepared_database(home)
     log = home / "server.log"
     # The socket is bound here and handed over, so that nobody can take the port in between.
     with log.open("wb") as output, socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
@@ -231,52 +232,6 @@ def _speak_directly_to(host: str) -> None:
     """Ask no proxy for it, where the environment names one for everything."""
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), host)))
-
-
-def home_of(session_root: Path) -> Path:
-    """Where Prefect keeps its database for a session."""
-    from mocap.cache_folder import cache_folder
-
-    return cache_folder() / "prefect" / hashlib.sha256(str(session_root).encode()).hexdigest()[:16]
-
-
-def _prepared_database(home: Path) -> Path:
-    """A database of this Prefect version that no run has used: creating its tables anew takes seconds."""
-    return home.parent / f"prepared-{importlib.metadata.version('prefect')}.db"
-
-
-def _copy_prepared_database(home: Path) -> bool:
-    """Put the prepared database in place; False where there is none that is whole."""
-    database, prepared = home / "prefect.db", _prepared_database(home)
-    if not prepared.is_file():
-        return False
-    try:
-        shutil.copyfile(prepared, database)
-        with contextlib.closing(sqlite3.connect(database)) as copy:
-            whole = copy.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-            if whole and copy.execute("SELECT version_num FROM alembic_version").fetchall():
-                return True
-        logger.info("the prepared database is damaged; another is made")
-    except (OSError, sqlite3.Error) as error:
-        logger.info("the prepared database cannot be used; another is made: %s", error)
-    for path in (database, prepared):
-        path.unlink(missing_ok=True)
-    return False
-
-
-def _keep_prepared_database(home: Path) -> None:
-    """Keep a copy of a new server's database for later runs; SQLite's own backup folds the write-ahead log in."""
-    database, prepared = home / "prefect.db", _prepared_database(home)
-    if prepared.exists() or not database.is_file():
-        return
-    part = prepared.with_suffix(f".{os.getpid()}")
-    try:
-        with contextlib.closing(sqlite3.connect(database)) as source, contextlib.closing(sqlite3.connect(part)) as copy:
-            source.backup(copy)
-        os.replace(part, prepared)
-    except (OSError, sqlite3.Error) as error:
-        logger.info("no database was prepared for the next session: %s", error)
-        part.unlink(missing_ok=True)
 
 
 def _wait_until_up(server: subprocess.Popen[bytes], port: int, log: Path) -> None:

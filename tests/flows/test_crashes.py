@@ -161,7 +161,7 @@ def damage(root: Path, rng: random.Random) -> None:
 
 def servers_of(root: Path) -> list[int]:
     """Process ids of the private Prefect servers of a session."""
-    from flows.prefect_server import home_of
+    from flows.server_folder import home_of
 
     mark = f"PREFECT_HOME={home_of(root.resolve())}".encode()
     found = []

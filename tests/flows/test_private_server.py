@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
 
-from flows import prefect_server, warm_up
+from flows import prefect_server, server_folder, warm_up
 from flows.config import Stage
 
 
@@ -17,7 +19,7 @@ from flows.config import Stage
 def home(tmp_path, monkeypatch):
     """The folder of a private server, in a cache without a prepared database."""
     monkeypatch.setenv("MOCAP_CACHE", str(tmp_path))
-    folder = prefect_server.home_of(tmp_path / "S")
+    folder = server_folder.home_of(tmp_path / "S")
     folder.mkdir(parents=True)
     return folder
 
@@ -31,18 +33,18 @@ def make_database(path, rows=2000):
 
 
 def test_a_kept_database_serves_the_next_run(home):
-    assert not prefect_server._copy_prepared_database(home)
+    assert not server_folder.copy_prepared_database(home)
     make_database(home / "prefect.db")
-    prefect_server._keep_prepared_database(home)
+    server_folder.keep_prepared_database(home)
     (home / "prefect.db").unlink()
-    assert prefect_server._copy_prepared_database(home)
+    assert server_folder.copy_prepared_database(home)
     with closing(sqlite3.connect(home / "prefect.db")) as database:
         assert database.execute("SELECT count(*) FROM flow").fetchone() == (2000,)
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "empty", "no database"])
 def test_a_damaged_prepared_database_is_made_anew(home, harm):
-    prepared = prefect_server._prepared_database(home)
+    prepared = server_folder._prepared_database(home)
     make_database(prepared)
     good = prepared.read_bytes()
     middle = len(good) // 2 // 4096 * 4096
@@ -53,9 +55,35 @@ def test_a_damaged_prepared_database_is_made_anew(home, harm):
         "no database": b"something else entirely" * 1000,
     }
     prepared.write_bytes(bad[harm])
-    assert not prefect_server._copy_prepared_database(home)
+    assert not server_folder.copy_prepared_database(home)
     assert not prepared.exists()
     assert not (home / "prefect.db").exists()
+
+
+def test_the_folder_of_a_killed_run_goes_with_the_next_server_and_that_of_a_living_one_stays(home):
+    caches = home.parent
+    owner = "import sys; from pathlib import Path; from flows.server_folder import taken\n"
+    owner += (
+        "with taken(Path(sys.argv[1])): (Path(sys.argv[1]) / 'prefect.db').touch(); print('in', flush=True); input()"
+    )
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", owner, str(caches / name)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for name in ("killed", "alive")
+    ]
+    try:
+        assert [run.stdout.readline() for run in runs] == [b"in\n"] * 2
+        runs[0].kill()
+        runs[0].wait()
+        with server_folder.taken(home):
+            assert [p.name for p in home.iterdir()] == ["in-use"]
+            assert not (caches / "killed").exists()
+            assert (caches / "alive" / "prefect.db").exists()
+    finally:
+        for run in runs:
+            run.kill()
+            run.communicate()
 
 
 def test_the_private_server_keeps_away_from_the_users_database(home, monkeypatch):
