@@ -188,21 +188,21 @@ def _unfit_spans(m: Measures, v: int, ignored: NDArray[np.bool_]) -> list[Findin
 
 
 def _worse(m: Measures) -> list[Finding]:
-    """Cameras that reproject much worse than the others."""
+    """Cameras that reproject much worse than the others, for how near they stand."""
     out = []
     for v, camera in enumerate(m.take.matches.cameras):
-        others = np.delete(m.camera_error, v)
-        if not np.isfinite(m.camera_error[v]) or not np.isfinite(others).any():
+        error, others = m.camera_error_m[v], np.delete(m.camera_error_m, v)
+        if not np.isfinite(error) or not np.isfinite(others).any():
             continue
         usual = float(quiet_median(others, 0))
         floor = _WORTH * float(np.hypot(*m.take.rig.cameras[v].size))
-        if m.camera_error[v] > max(_WORSE * usual, floor):
+        if error > _WORSE * usual and m.camera_error[v] > floor:
             text = (
-                f"camera {camera} is {m.camera_error[v]:.1f} px off, the others {usual:.1f} px: a bad calibration, or "
-                "its pictures are early or late"
+                f"camera {camera} is {m.camera_error[v]:.1f} px off, {1000 * error:.0f} mm at the person, the others "
+                f"{1000 * usual:.0f} mm: a bad calibration, or its pictures are early or late"
             )
             advice = "calibrate it anew; if it was moved during the take, leave it out; see its time below"
-            weight = 1 - usual / m.camera_error[v]
+            weight = 1 - usual / error
             out.append(Finding(Severity.FAULT, text, advice, camera, None, None, weight, True, True))
     return out
 

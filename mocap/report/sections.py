@@ -30,7 +30,7 @@ def cameras(m: Measures) -> str:
     names, frames = m.take.matches.cameras, m.take.matches.frames
     rows = [
         (name, percent(float(m.take.detected[v].mean())), percent(float(m.taken[v].mean())),
-         number(m.camera_error[v]), percent(float(m.used[v])))
+         number(m.camera_error[v]), number(m.camera_error_m[v], 0, 1000), percent(float(m.used[v])))
         for v, name in enumerate(names)
     ]  # fmt: skip
     seen, error = binned(m.taken, frames), binned(m.view_error, frames)
@@ -38,8 +38,8 @@ def cameras(m: Measures) -> str:
     known = np.isfinite(m.camera_error).any()
     worst = names[int(np.nanargmax(m.camera_error))] if known else "none"
     return page.section("cameras", "Cameras", [
-        page.table(("camera", "somebody detected", "used for a person", "median reprojection px", "points that agree"),
-                   rows),
+        page.table(("camera", "somebody detected", "used for a person", "median reprojection px", "mm at the person",
+                    "points that agree"), rows),
         page.chart(charts.strips(seen.frame, seen.value, names, "share of frames"),
                    f"Share of frames in which each camera sees a person, over time; least: {least}",
                    "In which frames each camera sees a person (dark: in all)"),

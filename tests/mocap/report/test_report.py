@@ -23,6 +23,7 @@ from mocap.report.report import render
 from mocap.report.take import StageRun
 from mocap.skeleton import COCO_17
 from mocap.storage.alignment_record import AlignmentRecord
+from mocap.synthetic import observe, procedural_motion, ring_rig, truth_positions
 from mocap.synthetic.crowd import CrowdKind, make_crowd
 from mocap.synthetic.noise import NoiseSettings
 from mocap.triangulation import triangulate
@@ -101,6 +102,23 @@ def test_a_camera_with_a_bad_calibration_is_named(degrees: float) -> None:
     assert {f.camera for f in found} == {take.matches.cameras[1]}
     assert len(found) == 1  # what follows from it is not said again
     assert [f for f in find(Measures(take)) if f.camera] == found  # nor is another camera blamed
+
+
+def test_a_camera_is_not_blamed_for_standing_near() -> None:
+    """The same mistakes of the detector, in parts of the person's height, at a third of the distance."""
+    rig = ring_rig(4, seed=5)
+    c = rig.cameras[1]
+    towards = c.centre + (np.array([0.0, 0.0, 1.0]) - c.centre) * 2 / 3
+    rig = CameraRig((rig.cameras[0], replace(c, t=-c.R @ towards), *rig.cameras[2:]))
+    truth = truth_positions(procedural_motion(FRAMES, 25.0, seed=6), COCO_17)
+    k = observe(truth, rig, NoiseSettings(sigma_px=0.0), 7, joint_names=COCO_17.joints, fps=25.0)
+    mistakes = np.random.default_rng(8).normal(0, 0.015, k.keypoints.shape)
+    scale = np.linalg.norm(rig.centres - [0.0, 0.0, 1.0], axis=-1) / rig.K[:, 0, 0]
+    keypoints = (k.keypoints + mistakes / scale[:, None, None, None, None]).astype(np.float32)
+    m = Measures(take_of(replace(k, keypoints=keypoints), rig))
+    assert m.camera_error[1] > 2.5 * np.median(np.delete(m.camera_error, 1))
+    np.testing.assert_allclose(m.camera_error_m, np.median(m.camera_error_m), rtol=0.3)
+    assert not [f for f in find(m) if f.camera and f.severity is Severity.FAULT]
 
 
 def aligned(take: Take, **values) -> Take:
