@@ -13,20 +13,27 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
+# What rounding may take from a bound.
+_ROUNDING = 1e-6
 # Views decided jointly (2^n states); the others follow one at a time.
 JOINT_VIEWS = 8
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def flip_possible(cost: Array, flip_cost: Array, core: Ints, starts: Bools, change_cost: float) -> bool:
-    """Whether any path with a flip can be better than none: an upper bound on what flips gain.
+def flip_possible(cost: Array, flip_cost: Array, core: Ints, starts: Bools, change_cost: float, frames: Bools) -> bool:
+    """Whether any path with a flip can be better than none: by an upper bound on what flips gain.
 
     Parameters
     ----------
     cost : float64 [T, V, C], flip_cost : float64 [T, V], core : int [C], starts : bool [T]
+    frames : bool [T]
+        Result: where a flip may be. A stretch of flips must gain more than its two changes cost, so a frame that
+        lies in no stretch whose bounds do is not flipped.
     """
+    T, possible = cost.shape[0], False
+    bound, before = np.empty(T), np.empty(T)
     run = 0.0
-    for t in range(cost.shape[0]):
+    for t in range(T):
         gain, cheapest = 0.0, np.inf
         for v in range(cost.shape[1]):
             cheapest = min(cheapest, flip_cost[t, v])
@@ -34,11 +41,16 @@ def flip_possible(cost: Array, flip_cost: Array, core: Ints, starts: Bools, chan
             for c in range(cost.shape[2]):
                 if core[c] < v or (core[c] != v and not _is_core(core, v)):
                     gain += max(-cost[t, v, c], 0.0)
-        gain -= max(cheapest, 0.0)
-        run = gain + (0.0 if starts[t] else max(run, -change_cost))
-        if run > 0.0:
-            return True
-    return False
+        bound[t] = gain - max(cheapest, 0.0)
+        run = bound[t] + (0.0 if starts[t] else max(run, -change_cost))
+        before[t] = run
+        possible |= run > 0.0
+    after = 0.0
+    for t in range(T - 1, -1, -1):
+        # What the rest of a stretch gains that goes on beyond frame t, or what ending there costs.
+        after = 0.0 if t == T - 1 or starts[t + 1] else max(bound[t + 1] + after, -change_cost)
+        frames[t] = before[t] + after > -_ROUNDING
+    return possible
 
 
 @njit(cache=True, error_model="numpy")
@@ -103,6 +115,7 @@ def joint_viterbi(
     flip_cost: Array,
     change_cost: float,
     flipped: Bools,
+    frames: Bools,
     causal: bool = False,
 ) -> None:
     """Which views are flipped in each frame, all views together.
@@ -119,6 +132,8 @@ def joint_viterbi(
         Cost of a view's change from one frame to the next.
     flipped : bool [T, V]
         Result.
+    frames : bool [T]
+        Where a view may be flipped (`flip_possible`); nowhere else is any. All of them in causal mode.
     causal : bool
         Decide each frame by itself and those before it.
     """
@@ -126,8 +141,16 @@ def joint_viterbi(
     n = 1 << V
     back = np.zeros((T, n), np.int16)
     value, energy, extra = np.zeros(n), np.zeros(n), np.zeros(n)
+    quiet = False
     for t in range(T):
+        if quiet and not frames[t]:
+            continue
         _relax(value, back, t, V, change_cost, starts[t])
+        quiet = not frames[t]
+        if quiet:
+            value[1:] = np.inf
+            value[0] = 0.0
+            continue
         _pay(value, cost, flip_cost, t, energy, extra)
         if causal:
             best = np.argmin(value)

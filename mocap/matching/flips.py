@@ -235,15 +235,18 @@ class FlipEvidence:
         change_cost = float(np.log((1 - change_rate) / change_rate))
         prior = np.full(V, np.log((1 - flip_rate) / flip_rate))
         flip_cost = np.zeros((T, V)) + prior if unary is None else unary + prior
-        if not flip_possible(cost, flip_cost, self.core, self.starts, change_cost):
+        frames = np.empty(T, bool)
+        if not flip_possible(cost, flip_cost, self.core, self.starts, change_cost, frames):
             return flipped
         within = np.ascontiguousarray(cost[:, self.core])
         # Two rounds: a view that flips often is the likelier culprit where two views disagree.
-        for _ in range(1 if causal else 2):
-            flip_cost = np.zeros((T, V)) + prior if unary is None else unary + prior
+        for round_ in range(1 if causal else 2):
+            if round_:
+                flip_cost = np.zeros((T, V)) + prior if unary is None else unary + prior
+                flip_possible(cost, flip_cost, self.core, self.starts, change_cost, frames)
             states = np.zeros((T, len(self.core)), bool)
             own = np.ascontiguousarray(flip_cost[:, self.core])
-            joint_viterbi(within, self.starts, own, change_cost, states, causal)
+            joint_viterbi(within, self.starts, own, change_cost, states, frames | causal, causal)
             flipped[self.core] = states.T
             if not states.any():
                 break  # a rarer flip is no more probable

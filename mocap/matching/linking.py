@@ -148,8 +148,9 @@ def _measure(
     look: Array, limb_index: NDArray[np.int64], min_views: int,
 ) -> Tracklet:  # fmt: skip
     """A tracklet as the rows `at` of a chunk that begins at row `start` show it."""
-    limbs = poses[at][:, limb_index]
-    length = np.linalg.norm(limbs[:, :, 0] - limbs[:, :, 1], axis=-1).astype(float)
+    limbs = poses[at[:, None, None], limb_index]
+    limbs = limbs[:, :, 0] - limbs[:, :, 1]
+    length = np.sqrt((limbs * limbs).sum(-1)).astype(float)
     length[views < 2] = np.nan
     end = int(at[views >= 2][-1] if (views >= 2).any() else at[0])
     rows = start + at
@@ -309,11 +310,19 @@ class _Person:
 
 def _differences(body: Body, others: list[Body]) -> Array:
     """Median relative differences [M] of limb lengths; inf where fewer than three can be compared."""
-    blocks, length = (np.stack([getattr(o.limbs, n) for o in others]) for n in ("blocks", "mean"))
+    return _limb_differences(body, *(np.stack([getattr(o.limbs, n) for o in others]) for n in ("blocks", "mean")))
+
+
+def _limb_differences(body: Body, blocks: Array, length: Array) -> Array:
+    """The same from others' blocks and mean lengths [M, L]."""
     both = (body.limbs.blocks > 0) & (blocks > 0)
-    off = np.abs(np.where(both, body.limbs.mean - length, np.nan))
-    off[both.sum(1) < 3] = np.inf
-    return np.asarray(np.nanmedian(off, axis=1))
+    count = both.sum(1)
+    if length.shape[1] < 3:
+        return np.full(len(length), np.inf)
+    off = np.sort(np.abs(np.where(both, body.limbs.mean - length, np.nan)), axis=1)  # NaN last
+    row, half = np.arange(len(off)), np.maximum(count - 1, 0)
+    middle = (off[row, half // 2] + off[row, np.minimum((half + 1) // 2, off.shape[1] - 1)]) / 2
+    return np.where(count >= 3, middle, np.inf)
 
 
 def _take_up(chains: list[list[Tracklet]], persons: list[_Person], settings: MatchingSettings) -> list[int]:
@@ -367,11 +376,12 @@ def _worth(
     possible = (gap > 0) & np.equal.outer(*segments)
     near = gap <= 3 * settings.max_occlusion_s
     allowed = settings.max_reentry_difference * np.where(near, _OTHER_BODY, 1.0)
-    poses, bodies = np.stack([t.first_pose for t in after]), [t.body for t in after]
+    poses = np.stack([t.first_pose for t in after])
+    limbs = [np.stack([getattr(t.body.limbs, n) for t in after]) for n in ("blocks", "mean")]
     parent = np.array([t.parent for t in after])
     needed = frames_needed(fps, settings)
     for i, a in enumerate(before):
-        difference = _differences(a.body, bodies)
+        difference = _limb_differences(a.body, *limbs)
         distance = _centre_distances(a.last_pose, poses)
         reach = settings.max_track_distance_m + settings.max_speed_m_s * gap[i]
         # Too few limbs to compare: over a short absence the place says it all, over a long one nothing does.

@@ -14,6 +14,7 @@ from mocap.errors import DataError
 from mocap.matching.likeness import BLOCK_ROWS
 from mocap.matching.linking import Tracklet, collect, frames_needed, link, link_causally, merge_renewed
 from mocap.matching.overrides import assign_by_hand, ignore_by_hand
+from mocap.matching.poses import take_observations
 from mocap.matching.settings import AssignmentMethod, MatchingSettings, MatchMode
 from mocap.matching.settle import Settled, all_rays, settle
 from mocap.matching.track_state import TrackState
@@ -163,22 +164,14 @@ def _slots_of_persons(
 
 def _take(keypoints: Keypoints2D, slot: NDArray[np.int16], settled: Settled) -> Matches:
     """The observations that were chosen."""
-    V, T, _, J = keypoints.confidence.shape
-    P = slot.shape[2]
-    index = np.maximum(settled.observation, 0).reshape(V, T, P * J)
-    absent = settled.observation < 0
-
-    def pick(values: NDArray) -> NDArray:
-        taken = np.take_along_axis(values.reshape(V, T, -1), index, axis=2)
-        return taken.reshape(V, T, P, J)
-
-    xy = keypoints.keypoints.reshape(V, T, -1, 2)
-    pixels = np.take_along_axis(xy, index[..., None], axis=2).reshape(V, T, P, J, 2)
-    pixels[absent] = np.nan
-    confidence, uncertainty = pick(keypoints.confidence), pick(keypoints.uncertainty)
-    confidence[absent], uncertainty[absent] = 0.0, np.nan
+    shape = settled.observation.shape
+    pixels, confidence, uncertainty = (np.empty((*shape, *more), np.float32) for more in ((2,), (), ()))
+    take_observations(
+        np.ascontiguousarray(keypoints.keypoints), np.ascontiguousarray(keypoints.confidence),
+        np.ascontiguousarray(keypoints.uncertainty), settled.observation, pixels, confidence, uncertainty,
+    )  # fmt: skip
     return Matches(
         keypoints=pixels, confidence=confidence, uncertainty=uncertainty, observation=settled.observation, slot=slot,
-        score=settled.score, runner_up=settled.runner_up, person_ids=np.arange(P), frames=keypoints.frames,
+        score=settled.score, runner_up=settled.runner_up, person_ids=np.arange(shape[2]), frames=keypoints.frames,
         cameras=keypoints.cameras, joint_names=keypoints.joint_names, fps=keypoints.fps,
     )  # fmt: skip

@@ -14,6 +14,7 @@ _ROUGH_M, _FINE_M = 0.2, 0.04
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -59,19 +60,6 @@ def ray_off_ray(
 
 
 @njit(cache=True, error_model="numpy")
-def ray_ray_distance(
-    ca: Array,
-    da: Array,
-    cb: Array,
-    db: Array,
-) -> float:
-    """Distance of two rays from ca, cb along da, db, as `ray_off_ray`."""
-    return float(
-        ray_off_ray(cb[0] - ca[0], cb[1] - ca[1], cb[2] - ca[2], da[0], da[1], da[2], db[0], db[1], db[2])
-    )  # fmt: skip
-
-
-@njit(cache=True, error_model="numpy")
 def slot_to_pose(
     c: Array, d: Array, weight: Array, pose: Array, mirror: Ints, min_joints: int,
 ) -> tuple[float, float]:  # fmt: skip
@@ -94,16 +82,25 @@ def slot_to_pose(
         With the detection's labels and with left and right exchanged; inf if too few joints.
     """
     plain, turned, sum_plain, sum_turned, n, m = 0.0, 0.0, 0.0, 0.0, 0, 0
+    cx, cy, cz = c[0], c[1], c[2]
     for j in range(d.shape[0]):
-        if not weight[j] > 0.0:
+        w, k = weight[j], mirror[j]
+        if not w > 0.0:
             continue
+        x, y, z = d[j, 0], d[j, 1], d[j, 2]
+        here = there = np.nan
         if not np.isnan(pose[j, 0]):
-            plain += weight[j] * min(ray_point_distance(c, d[j], pose[j]), CAP_M)
-            sum_plain += weight[j]
+            here = w * min(point_off_ray(cx, cy, cz, x, y, z, pose[j, 0], pose[j, 1], pose[j, 2]), CAP_M)
+            plain += here
+            sum_plain += w
             n += 1
-        if not np.isnan(pose[mirror[j], 0]):
-            turned += weight[j] * min(ray_point_distance(c, d[j], pose[mirror[j]]), CAP_M)
-            sum_turned += weight[j]
+        if k == j:
+            there = here
+        elif not np.isnan(pose[k, 0]):
+            there = w * min(point_off_ray(cx, cy, cz, x, y, z, pose[k, 0], pose[k, 1], pose[k, 2]), CAP_M)
+        if not np.isnan(there):
+            turned += there
+            sum_turned += w
             m += 1
     return (plain / sum_plain if n >= min_joints else np.inf), (turned / sum_turned if m >= min_joints else np.inf)
 
@@ -119,22 +116,23 @@ def slot_to_slot(
     as_labelled, mirrored : float
         As they are, and with left and right of the second exchanged.
     """
-    best = np.full(2, np.inf)
+    first = second = np.inf
+    ex, ey, ez = cb[0] - ca[0], cb[1] - ca[1], cb[2] - ca[2]
     for turned in range(2):
         total, sum_w, n = 0.0, 0.0, 0
         for j in range(da.shape[0]):
             k = mirror[j] if turned else j
             w = min(wa[j], wb[k])
             if w > 0.0:
-                gap = ray_ray_distance(ca, da[j], cb, db[k])
+                gap = ray_off_ray(ex, ey, ez, da[j, 0], da[j, 1], da[j, 2], db[k, 0], db[k, 1], db[k, 2])
                 if np.isnan(gap):
                     continue
                 total += w * min(gap, CAP_M)
                 sum_w += w
                 n += 1
         if n >= min_joints:
-            best[turned] = total / sum_w
-    return best[0], best[1]
+            first, second = (first, total / sum_w) if turned else (total / sum_w, second)
+    return first, second
 
 
 @njit(cache=True, error_model="numpy")
@@ -382,3 +380,28 @@ def put_back(observation: NDArray[np.int32], p: int, order: NDArray[np.int16], w
                 old[j] = observation[v, t, p, j]
             for j in range(J):
                 observation[v, t, p, j] = old[order[v, t, j]] if weight[v, t, j] > 0.0 else -1
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def take_observations(
+    keypoints: Floats, confidence: Floats, uncertainty: Floats, observation: NDArray[np.int32], pixels: Floats,
+    taken_confidence: Floats, taken_uncertainty: Floats,
+) -> None:  # fmt: skip
+    """What the observations [V, T, P, J] say, of keypoints [V, T, S, J, 2], confidence and uncertainty [V, T, S, J].
+
+    The results are NaN with confidence 0 where there is none.
+    """
+    V, T, P, J = observation.shape
+    for v in range(V):
+        for t in range(T):
+            for p in range(P):
+                for j in range(J):
+                    at = observation[v, t, p, j]
+                    if at < 0:
+                        pixels[v, t, p, j, 0] = pixels[v, t, p, j, 1] = np.nan
+                        taken_confidence[v, t, p, j], taken_uncertainty[v, t, p, j] = 0.0, np.nan
+                        continue
+                    s, i = at // J, at % J
+                    pixels[v, t, p, j, 0], pixels[v, t, p, j, 1] = keypoints[v, t, s, i, 0], keypoints[v, t, s, i, 1]
+                    taken_confidence[v, t, p, j] = confidence[v, t, s, i]
+                    taken_uncertainty[v, t, p, j] = uncertainty[v, t, s, i]

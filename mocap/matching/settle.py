@@ -77,7 +77,7 @@ def settle(
     score, runner_up = np.full((V, T, P), np.nan, np.float32), np.full((V, T, P), np.nan, np.float32)
     groups = PairGroups(np.empty((0, 2), np.int64), ()) if skeleton is None else PairGroups.of(skeleton)
     flips = {name: np.zeros((V, P), np.int64) for name, _ in groups.groups}
-    moved = 0
+    moved, centres = 0, rig.centres
     for block, context in _blocks(T, settings):
         rays = _Rays.of(keypoints, rig, context)
         part, own = observation[:, context].copy(), np.ascontiguousarray(slot[:, context])
@@ -85,18 +85,18 @@ def settle(
         inner = slice(block.start - context.start, block.stop - context.start)
         poses, tracks = (np.empty((P, part.shape[1], part.shape[3], 3)) for _ in range(2))
         for p in range(P):
-            person = PersonViews.of(rig.centres, *rays.of_person(part, p), stretch, settings)
-            flipped = repair_flips(rig.centres, person, groups, stretch, settings)
+            person = PersonViews.of(centres, *rays.of_person(part, p), stretch, settings)
+            flipped = repair_flips(centres, person, groups, stretch, settings)
             put_back(part, p, person.order, person.weight)
             poses[p], tracks[p] = person.poses, person.track
             for name, where in flipped.items():
                 flips[name][:, p] += where[:, inner].sum(1)
         if skeleton is not None and settings.repair_limbs and V > 2 and P:
             table, touched = limb_table(skeleton), np.zeros(P, bool)
-            moved += int(give_back_limbs(rig.centres, rays.d, rays.weight, tracks, *table, own, part, touched))
+            moved += int(give_back_limbs(centres, rays.d, rays.weight, tracks, *table, own, part, touched))
             for changed in np.flatnonzero(touched).tolist():
                 d, weight = rays.of_person(part, changed)
-                poses_from_views(rig.centres, d, weight, poses[changed])
+                poses_from_views(centres, d, weight, poses[changed])
         _measure(rig, keypoints, context, inner, poses, own, part, (score[:, block], runner_up[:, block]))
         observation[:, block] = part[:, inner]
     _report(flips, moved, rig, T)

@@ -191,12 +191,21 @@ def _move_across(
 
 
 @njit(cache=True, error_model="numpy")
+def _held(slots: Ints) -> int:
+    """How many views hold a track: slots [V]."""
+    views = 0
+    for v in range(slots.shape[0]):
+        views += slots[v] >= 0
+    return views
+
+
+@njit(cache=True, error_model="numpy")
 def _update(
     centres: Array, d: Array, weight: Array, slots: Ints, predicted: Array, mirror: Ints, gate_m: float,
     min_joints: int, dt: float, elapsed: float, pose: Array, velocity: Array, free: Bools,
 ) -> int:  # fmt: skip
     """New pose of one track from its slots [V]; how many views made it (2 stands for more)."""
-    views = int(np.sum(slots >= 0))
+    views = _held(slots)
     if views >= 2:
         new = np.empty(pose.shape)
         pose_from_slots(centres, d, weight, slots, predicted, new)
@@ -250,7 +259,10 @@ def _usable_slots(
     """Mark in free [V, S] the slots of weight [V, S, J] that have enough joints."""
     for v in range(free.shape[0]):
         for s in range(free.shape[1]):
-            free[v, s] = np.sum(weight[v, s] > 0.0) >= min_joints
+            count = 0
+            for j in range(weight.shape[2]):
+                count += weight[v, s, j] > 0.0
+            free[v, s] = count >= min_joints
 
 
 @njit(cache=True, error_model="numpy")
@@ -268,7 +280,7 @@ def _update_tracks(
             centres, d, weight, slots[m], predicted[m], mirror, gate_m, min_joints, dt, unseen[m] + dt, pose[m],
             velocity[m], free,
         )  # fmt: skip
-        hold[m] += min(1.0, dt / _HOLD_S) * (np.sum(slots[m] >= 0) - hold[m])
+        hold[m] += min(1.0, dt / _HOLD_S) * (_held(slots[m]) - hold[m])
         if views >= 2:
             support[m] += dt
             if apart[m] > 0.0 and apart[m] + dt > _RENEW_S:  # not at low rates, where every step is as long

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mocap.matching import MatchingSettings, match_people
-from mocap.matching.flip_path import joint_viterbi, view_viterbi
+from mocap.matching.flip_path import flip_possible, joint_viterbi, view_viterbi
 from mocap.matching.flips import PairGroups
 from mocap.skeleton import BLAZEPOSE_33, COCO_17, H36M_17, LIMBS_12
 from mocap.synthetic.motion import procedural_motion, truth_positions
@@ -123,7 +123,9 @@ def test_dynamic_programme_finds_the_best_path(rng):
         cost = cost + np.swapaxes(cost, 1, 2)
         starts, flip_cost = np.array([True, False, True, False]), rng.uniform(0.1, 1.0, 3)
         found = np.zeros((4, 3), bool)
-        joint_viterbi(cost, starts, np.tile(flip_cost, (4, 1)), 0.8, found)
+        often, frames = np.tile(flip_cost, (4, 1)), np.empty(4, bool)
+        flip_possible(cost, often, np.arange(3), starts, 0.8, frames)
+        joint_viterbi(cost, starts, often, 0.8, found, frames)
         np.testing.assert_array_equal(found, best_path(cost, starts, flip_cost, 0.8))
 
 
@@ -137,5 +139,5 @@ def test_chain_of_one_view_is_the_special_case(rng):
     cost = np.zeros((40, 2, 2))
     cost[:, 0, 1] = cost[:, 1, 0] = advantage
     both = np.zeros((40, 2), bool)
-    joint_viterbi(cost, starts, np.tile([0.3, 1e6], (40, 1)), 1.2, both)
+    joint_viterbi(cost, starts, np.tile([0.3, 1e6], (40, 1)), 1.2, both, np.ones(40, bool))
     np.testing.assert_array_equal(alone, both[:, 0])
