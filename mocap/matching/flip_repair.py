@@ -44,10 +44,7 @@ class Stretch:
         """
         half = max(1, round(_HALF_WINDOW_S * self.fps))
         before, after = (2 * half, 0) if settings.mode is MatchMode.CAUSAL else (half, half)
-        T = len(poses)
-        count, row = np.concatenate([[0], np.cumsum(changed)]), np.arange(T)
-        near = count[np.minimum(row + after + 1, T)] > count[np.maximum(row - before, 0)]
-        running_median(poses, np.cumsum(self.starts), before, after, near, joints, track)
+        running_median(poses, self.starts, before, after, changed, joints, track)
 
 
 @dataclass(eq=False)
@@ -146,7 +143,7 @@ def repair_flips(
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def running_median(
-    poses: Array, piece: Ints, before: int, after: int, wanted: Bools, joints: Ints, track: Array
+    poses: Array, starts: Bools, before: int, after: int, changed: Bools, joints: Ints, track: Array
 ) -> None:
     """Median over time of each coordinate, within continuous pieces.
 
@@ -154,12 +151,12 @@ def running_median(
     ----------
     poses : float64 [T, J, 3]
         NaN where unknown.
-    piece : int64 [T]
-        Number of the continuous piece each frame lies in.
+    starts : bool [T]
+        Where a continuous piece begins.
     before, after : int
         Frames to either side.
-    wanted : bool [T]
-        Frames whose median is made.
+    changed : bool [T]
+        The median is made of frames that have one of these within that.
     joints : int64 [K]
         Joints whose median is made.
     track : float64 [T, J, 3]
@@ -168,15 +165,23 @@ def running_median(
     T = poses.shape[0]
     size = before + after + 1
     window = np.empty(size)
+    first = 0
     for t in range(T):
-        if not wanted[t]:
+        if starts[t]:
+            first = t
+        low, high, wanted = max(first, t - before), t + 1, False
+        while high < min(T, t + after + 1) and not starts[high]:
+            high += 1
+        for s in range(max(0, t - before), min(T, t + after + 1)):
+            wanted |= changed[s]
+        if not wanted:
             continue
         for j in joints:
             for x in range(3):
                 n = 0
-                for s in range(max(0, t - before), min(T, t + after + 1)):
+                for s in range(low, high):
                     value = poses[s, j, x]
-                    if piece[s] == piece[t] and not np.isnan(value):
+                    if not np.isnan(value):
                         k = n
                         while k > 0 and window[k - 1] > value:
                             window[k] = window[k - 1]

@@ -266,20 +266,26 @@ def _ray_noise(centres: Array, d: Array, pairs: NDArray[np.int64], core: NDArray
     gaps = np.full((len(pairs), len(frames), max(1, len(core) * (len(core) - 1))), np.nan, np.float32)
     same_gaps(centres, d, pairs, core, frames, gaps)
     if not causal:
-        return np.tile([_noise(g) for g in gaps], (T, 1))
+        return np.tile([_noise(gaps, i, 0, len(frames)) for i in range(len(pairs))], (T, 1))
     sigma = np.full((T, len(pairs)), _SIGMA_UNKNOWN_M)
     for start in range(_RELEARN_FRAMES, T, _RELEARN_FRAMES):
-        past = slice(max(0, start // 2 - _NOISE_FRAMES), start // 2)
-        sigma[start : start + _RELEARN_FRAMES] = [_noise(g[past]) for g in gaps]
+        first = max(0, start // 2 - _NOISE_FRAMES)
+        sigma[start : start + _RELEARN_FRAMES] = [_noise(gaps, i, first, start // 2) for i in range(len(pairs))]
     return sigma
 
 
-def _noise(gaps: NDArray[np.float32]) -> float:
-    known = gaps[np.isfinite(gaps)]
-    if len(known) < _LEAST_GAPS:
+@njit(cache=True, error_model="numpy", nogil=True)
+def _noise(gaps: NDArray[np.float32], pair: int, first: int, end: int) -> float:
+    """Standard deviation that the median of gaps[pair, first:end] means, metres."""
+    known, n = np.empty(max(end - first, 0) * gaps.shape[2], np.float32), 0
+    for f in range(first, min(end, gaps.shape[1])):
+        for k in range(gaps.shape[2]):
+            if np.isfinite(gaps[pair, f, k]):
+                known[n] = gaps[pair, f, k]
+                n += 1
+    if n < _LEAST_GAPS:
         return _SIGMA_UNKNOWN_M
-    middle = np.partition(known, (half := len(known) // 2, half - 1 + len(known) % 2))
-    return max(_SIGMA_FLOOR_M, float((middle[half] + middle[half - 1 + len(known) % 2]) / np.float32(2)) / 0.6745)
+    return max(_SIGMA_FLOOR_M, float(np.median(known[:n])) / 0.6745)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

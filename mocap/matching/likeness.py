@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 from typing import Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -63,21 +65,51 @@ class LimbLengths(BlockSums):
     @staticmethod
     def measured(length: Array, rows: NDArray[np.int64]) -> LimbLengths:
         """From lengths [n, L] (metres, NaN where not measured) in the rows [n] (increasing) of a recording."""
-        L = length.shape[1]
-        block = rows // BLOCK_ROWS
-        numbers = np.unique(block)
-        table = np.full((len(numbers), BLOCK_ROWS, L), np.nan)
-        table[np.searchsorted(numbers, block), rows % BLOCK_ROWS] = length
-        count = np.isfinite(table).sum(1)
-        ordered = np.sort(table, axis=1)  # NaN last
-        low, high = (
-            np.take_along_axis(ordered, k[:, None], 1)[:, 0] for k in (np.maximum(count - 1, 0) // 2, count // 2)
-        )
-        known = count > 0
-        middle = np.where(count % 2 == 1, low, (low + high) / 2)
-        value = np.log(np.where(known & (middle > 0), middle, 1.0))
-        share = np.where(known & (middle > 0), count / BLOCK_ROWS, 0.0)
-        return LimbLengths((share * value).sum(0), (share * value**2).sum(0), share.sum(0))
+        total, square, blocks = np.zeros((3, length.shape[1]))
+        _sum_blocks(np.ascontiguousarray(length), np.ascontiguousarray(rows), total, square, blocks)
+        return LimbLengths(total, square, blocks)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _sum_blocks(length: Array, rows: NDArray[np.int64], total: Array, square: Array, blocks: Array) -> None:
+    """Sums [L] over blocks of rows [n] of the log of the median length, weighted by the share that is known."""
+    kept = np.empty(BLOCK_ROWS)
+    start = 0
+    while start < len(rows):
+        stop = start
+        while stop < len(rows) and rows[stop] // BLOCK_ROWS == rows[start] // BLOCK_ROWS:
+            stop += 1
+        for limb in range(length.shape[1]):
+            count = 0
+            for n in range(start, stop):
+                value = length[n, limb]
+                if np.isfinite(value):
+                    k = count
+                    while k > 0 and kept[k - 1] > value:
+                        kept[k] = kept[k - 1]
+                        k -= 1
+                    kept[k] = value
+                    count += 1
+            low, high = kept[max(count - 1, 0) // 2], kept[count // 2] if count % 2 == 0 else 0.0
+            middle = low if count % 2 == 1 else (low + high) / 2
+            if count > 0 and middle > 0.0:
+                value, share = log(middle), count / BLOCK_ROWS
+                total[limb] += share * value
+                square[limb] += share * (value * value)
+                blocks[limb] += share
+        start = stop
+
+
+def limb_differences(limbs: LimbLengths, blocks: Array, length: Array) -> Array:
+    """Median relative differences [M] from others, given their `blocks` and `mean` [M, L]; inf with fewer than three."""
+    both = (limbs.blocks > 0) & (blocks > 0)
+    count = both.sum(1)
+    if length.shape[1] < 3:
+        return np.full(len(length), np.inf)
+    off = np.sort(np.abs(np.where(both, limbs.mean - length, np.nan)), axis=1)  # NaN last
+    row, half = np.arange(len(off)), np.maximum(count - 1, 0)
+    middle = (off[row, half // 2] + off[row, np.minimum((half + 1) // 2, off.shape[1] - 1)]) / 2
+    return np.where(count >= 3, middle, np.inf)
 
 
 def block_std(bodies: list[LimbLengths]) -> Array:

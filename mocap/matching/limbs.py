@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mocap.matching.assignment import assign
-from mocap.matching.poses import ray_point_distance
+from mocap.matching.poses import point_off_ray
 from mocap.skeleton import Skeleton
 
 Array = NDArray[np.float64]
@@ -51,20 +51,20 @@ def _gain(c: Array, d: Array, w: Array, track: Array, here: Ints, there: Ints, s
         j, i = here[k], there[k]
         if j < 0 or i < 0 or not w[i] > 0.0 or np.isnan(track[j, 0]):
             continue
-        e = ray_point_distance(c, d[i], track[j]) / sigma
+        e = point_off_ray(c[0], c[1], c[2], d[i, 0], d[i, 1], d[i, 2], track[j, 0], track[j, 1], track[j, 2]) / sigma
         total += max(_WORTH - 0.5 * e * e, -_WORTH)
     return total
 
 
 @njit(cache=True, error_model="numpy")
-def _supported(observation: NDArray[np.int32], joints: Ints, v: int) -> bool:
-    """Whether two views other than v see a limb of a person: observation [V, J]."""
+def _supported(observation: NDArray[np.int32], joints: Ints, v: int, t: int, p: int) -> bool:
+    """Whether two views other than v see a limb of person p in frame t: observation [V, T, P, J]."""
     views = 0
     for u in range(observation.shape[0]):
         if u == v:
             continue
-        for j in joints:
-            if j >= 0 and observation[u, j] >= 0:
+        for k in range(joints.shape[0]):
+            if joints[k] >= 0 and observation[u, t, p, joints[k]] >= 0:
                 views += 1
                 break
     return views >= 2
@@ -72,18 +72,24 @@ def _supported(observation: NDArray[np.int32], joints: Ints, v: int) -> bool:
 
 @njit(cache=True, error_model="numpy")
 def _own_gain(
-    c: Array, d: Array, weight: Array, track: Array, side: Ints, observation: NDArray[np.int32], sigma: float
-) -> tuple[float, int]:
-    """Gain of what a person has now, and the table's column for it (-1: nothing): d [S, J, 3]."""
-    J = d.shape[1]
+    centres: Array, d: Array, weight: Array, tracks: Array, side: Ints, observation: NDArray[np.int32], v: int, t: int,
+    p: int, sigma: float,
+) -> tuple[float, int]:  # fmt: skip
+    """Gain of what person p has now in view v and frame t, and the table's column for it (-1: nothing)."""
+    J = d.shape[3]
     total, home = 0.0, -1
-    for k in range(len(side)):
-        at = observation[side[k]] if side[k] >= 0 else -1
+    for k in range(side.shape[0]):
+        j = side[k]
+        at = observation[v, t, p, j] if j >= 0 else -1
         if at < 0:
             continue
-        home = 2 * (at // J) + (0 if at % J == side[k] else 1)
-        if not np.isnan(track[side[k], 0]) and weight[at // J, at % J] > 0.0:
-            e = ray_point_distance(c, d[at // J, at % J], track[side[k]]) / sigma
+        s, i = at // J, at % J
+        home = 2 * s + (0 if i == j else 1)
+        if not np.isnan(tracks[p, t, j, 0]) and weight[v, t, s, i] > 0.0:
+            e = point_off_ray(
+                centres[v, 0], centres[v, 1], centres[v, 2], d[v, t, s, i, 0], d[v, t, s, i, 1], d[v, t, s, i, 2],
+                tracks[p, t, j, 0], tracks[p, t, j, 1], tracks[p, t, j, 2],
+            ) / sigma  # fmt: skip
             total += max(_WORTH - 0.5 * e * e, -_WORTH)
     return total, home
 
@@ -173,11 +179,9 @@ def give_back_limbs(
             for limb in range(L):
                 side, needed = limbs[limb], False
                 for p in range(P):
-                    own[p], home[p] = _own_gain(
-                        centres[v], d[v, t], weight[v, t], tracks[p, t], side, observation[v, t, p], _SIGMA_M
-                    )
+                    own[p], home[p] = _own_gain(centres, d, weight, tracks, side, observation, v, t, p, _SIGMA_M)
                     known = not np.isnan(tracks[p, t, side[0], 0]) or not np.isnan(tracks[p, t, side[1], 0])
-                    open_to[p] = known and own[p] <= 0.0 and _supported(observation[:, t, p], side, v)
+                    open_to[p] = known and own[p] <= 0.0 and _supported(observation, side, v, t, p)
                     needed |= open_to[p]
                 if not needed:
                     continue

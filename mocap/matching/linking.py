@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from mocap.matching.likeness import LimbLengths, block_std, body_likeness, place_likeness
+from mocap.matching.held import limb_lengths, views_that_hold
+from mocap.matching.likeness import LimbLengths, block_std, body_likeness, limb_differences, place_likeness
 from mocap.matching.looks import Body, Looks, look_likeness
 from mocap.matching.settings import MatchingSettings
 
@@ -108,10 +109,12 @@ def collect(
     needed : int
         Frames that make a person of a tracklet.
     """
-    for m in range(tracks.shape[1]):
+    held = np.zeros(tracks.shape, np.int64)
+    views_that_hold(owner, tracks, held)
+    for m in np.flatnonzero((tracks >= 0).any(0)).tolist():
         for ident in np.unique(tracks[:, m][tracks[:, m] >= 0]):
             alive = np.flatnonzero(tracks[:, m] == ident)
-            views = (owner[:, alive] == ident).any(-1).sum(0)
+            views = held[alive, m]
             old = tracklets.get(int(ident))
             at, views = alive[views > 0], views[views > 0]
             if len(at):
@@ -148,10 +151,8 @@ def _measure(
     look: Array, limb_index: NDArray[np.int64], min_views: int,
 ) -> Tracklet:  # fmt: skip
     """A tracklet as the rows `at` of a chunk that begins at row `start` show it."""
-    limbs = poses[at[:, None, None], limb_index]
-    limbs = limbs[:, :, 0] - limbs[:, :, 1]
-    length = np.sqrt((limbs * limbs).sum(-1)).astype(float)
-    length[views < 2] = np.nan
+    length = np.empty((len(at), len(limb_index)))
+    limb_lengths(poses, at, views, limb_index, length)
     end = int(at[views >= 2][-1] if (views >= 2).any() else at[0])
     rows = start + at
     body = Body(LimbLengths.measured(length, rows), Looks.measured(look, rows))
@@ -163,6 +164,8 @@ def _measure(
 
 def _look(mine: NDArray[np.bool_], appearance: NDArray[np.float32]) -> Array:
     """What each view saw of a track [V, n, E] in the slots that are its own, mine [V, n, S]; NaN where none is."""
+    if not appearance.shape[3]:
+        return np.empty((*mine.shape[:2], 0))
     slot = mine.argmax(2)
     taken = np.take_along_axis(appearance, slot[..., None, None], 2)[:, :, 0].astype(float)
     taken[~mine.any(2)] = np.nan
@@ -310,19 +313,7 @@ class _Person:
 
 def _differences(body: Body, others: list[Body]) -> Array:
     """Median relative differences [M] of limb lengths; inf where fewer than three can be compared."""
-    return _limb_differences(body, *(np.stack([getattr(o.limbs, n) for o in others]) for n in ("blocks", "mean")))
-
-
-def _limb_differences(body: Body, blocks: Array, length: Array) -> Array:
-    """The same from others' blocks and mean lengths [M, L]."""
-    both = (body.limbs.blocks > 0) & (blocks > 0)
-    count = both.sum(1)
-    if length.shape[1] < 3:
-        return np.full(len(length), np.inf)
-    off = np.sort(np.abs(np.where(both, body.limbs.mean - length, np.nan)), axis=1)  # NaN last
-    row, half = np.arange(len(off)), np.maximum(count - 1, 0)
-    middle = (off[row, half // 2] + off[row, np.minimum((half + 1) // 2, off.shape[1] - 1)]) / 2
-    return np.where(count >= 3, middle, np.inf)
+    return limb_differences(body.limbs, *(np.stack([getattr(o.limbs, n) for o in others]) for n in ("blocks", "mean")))
 
 
 def _take_up(chains: list[list[Tracklet]], persons: list[_Person], settings: MatchingSettings) -> list[int]:
@@ -381,7 +372,7 @@ def _worth(
     parent = np.array([t.parent for t in after])
     needed = frames_needed(fps, settings)
     for i, a in enumerate(before):
-        difference = _limb_differences(a.body, *limbs)
+        difference = limb_differences(a.body.limbs, *limbs)
         distance = _centre_distances(a.last_pose, poses)
         reach = settings.max_track_distance_m + settings.max_speed_m_s * gap[i]
         # Too few limbs to compare: over a short absence the place says it all, over a long one nothing does.

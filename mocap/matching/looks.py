@@ -25,6 +25,8 @@ class Looks(BlockSums):
     @staticmethod
     def measured(look: Array, rows: NDArray[np.int64]) -> Looks:
         """From what the views saw [V, n, E] (NaN where nothing) in the rows [n] (increasing) of a recording."""
+        if not look.shape[2]:
+            return Looks(*np.zeros((3, len(look), 0)))
         starts = np.flatnonzero(np.diff(rows // BLOCK_ROWS, prepend=-1))
         known = np.isfinite(look)
         count = np.add.reduceat(known.astype(float), starts, axis=1)

@@ -13,8 +13,8 @@ from calibration.camera import CameraRig
 from mocap.errors import DataError
 from mocap.matching.likeness import BLOCK_ROWS
 from mocap.matching.linking import Tracklet, collect, frames_needed, link, link_causally, merge_renewed
+from mocap.matching.observations import take_observations
 from mocap.matching.overrides import assign_by_hand, ignore_by_hand
-from mocap.matching.poses import take_observations
 from mocap.matching.settings import AssignmentMethod, MatchingSettings, MatchMode
 from mocap.matching.settle import Settled, all_rays, settle
 from mocap.matching.track_state import TrackState

@@ -20,7 +20,8 @@ from mocap.matching.audit import agreement
 from mocap.matching.flip_repair import PersonViews, Stretch, repair_flips
 from mocap.matching.flips import PairGroups
 from mocap.matching.limbs import give_back_limbs, limb_table
-from mocap.matching.poses import gather, poses_from_views, put_back
+from mocap.matching.observations import gather, put_back
+from mocap.matching.poses import poses_from_views
 from mocap.matching.settings import MatchingSettings, MatchMode
 from mocap.skeleton import Skeleton
 from mocap.types import Keypoints2D
