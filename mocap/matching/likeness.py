@@ -101,7 +101,7 @@ def _sum_blocks(length: Array, rows: NDArray[np.int64], total: Array, square: Ar
 
 
 def limb_differences(limbs: LimbLengths, blocks: Array, length: Array) -> Array:
-    """Median relative differences [M] from others, given their `blocks` and `mean` [M, L]; inf with fewer than three."""
+    """Median relative differences [M] from others, given `blocks` and `mean` [M, L]; inf with fewer than three."""
     both = (limbs.blocks > 0) & (blocks > 0)
     count = both.sum(1)
     if length.shape[1] < 3:
