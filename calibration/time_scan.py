@@ -8,7 +8,7 @@ fits best counts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ _MIN_JOINTS = 5
 _BLOCK_S = 0.5
 # The best offset is believed when it beats every other by this many standard errors.
 CLEAR = 3.0
-_NEIGHBOURHOOD_S = 0.15
+NEIGHBOURHOOD_S = 0.15
 # Between frames rays are interpolated: half a frame of a fast arm is more than a detector's noise.
 _STEPS_PER_FRAME = 2
 _LINK_RAD = 0.2  # a person moves less from frame to frame, as seen from a camera
@@ -232,8 +232,25 @@ def judge(evidence: Sequence[OffsetCosts]) -> OffsetCurve:
         On a common axis: shift the offsets of a pair by what is known of its cameras first
         (`shifted`).
     """
-    offsets = evidence[0].offsets_s
-    curves = [_mean_cost(e.cost) for e in evidence]
+    curves = [mean_cost(e.cost) for e in evidence]
+    return judge_curves(
+        evidence[0].offsets_s, curves, lambda best, rival: [block_gains(e, best, rival) for e in evidence]
+    )
+
+
+def judge_curves(
+    offsets: Array, curves: Sequence[Array], gains_of: Callable[[int, int], Sequence[Array]]
+) -> OffsetCurve:
+    """As `judge`, from what each source costs by offset, and what it gains block by block from one to another.
+
+    Parameters
+    ----------
+    offsets : float64 [L]
+    curves : sequence of float64 [L]
+        NaN where an offset cannot be judged.
+    gains_of : callable
+        Rows of the best offset and of its rival -> gains [blocks], one array for each source.
+    """
     told = np.isfinite(curves)
     cost = np.where(told.any(0), np.nansum(curves, 0) / np.maximum(told.sum(0), 1), np.nan)
     # Offsets that fewer pairs can judge are no rivals of those that all can.
@@ -241,12 +258,11 @@ def judge(evidence: Sequence[OffsetCosts]) -> OffsetCurve:
     if not np.isfinite(cost).any():
         return OffsetCurve(offsets, cost, np.nan, 0.0)
     best = int(np.nanargmin(cost))
-    far = np.isfinite(cost) & (np.abs(offsets - offsets[best]) > _NEIGHBOURHOOD_S) & ~_valley(cost, best)
+    far = np.isfinite(cost) & (np.abs(offsets - offsets[best]) > NEIGHBOURHOOD_S) & ~_valley(cost, best)
     certainty = 0.0
     if far.any():
         rival = int(np.flatnonzero(far)[np.argmin(cost[far])])
-        parts = [_block_gains(e, best, rival) for e in evidence]
-        gains = np.concatenate([p for p in parts if len(p) >= 3] or [np.zeros(0)])
+        gains = np.concatenate([p for p in gains_of(best, rival) if len(p) >= 3] or [np.zeros(0)])
         if len(gains) >= 6:
             # Where people move now and then the gain is large now and then, which speaks for it, not against.
             mean = float(gains.mean() / max(gains.std(ddof=1), 1e-3) * np.sqrt(len(gains)))
@@ -263,13 +279,14 @@ def _valley(cost: Array, best: int) -> NDArray[np.bool_]:
     return inside
 
 
-def _mean_cost(cost: NDArray[np.float32]) -> Array:
+def mean_cost(cost: NDArray[np.float32]) -> Array:
+    """Mean [L] over the moments; NaN where there are too few."""
     known = np.isfinite(cost)
     enough = known.sum(1) >= max(10, 0.3 * known.sum(1).max(initial=0))
     return np.where(enough, np.where(known, cost, 0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
 
 
-def _block_gains(evidence: OffsetCosts, best: int, rival: int) -> Array:
+def block_gains(evidence: OffsetCosts, best: int, rival: int) -> Array:
     """Mean gain of one offset over another, per block of time."""
     gain = evidence.cost[rival].astype(np.float64) - evidence.cost[best]
     known = np.isfinite(gain)

@@ -257,7 +257,7 @@ class StageSpec:
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(4, (), calibrate_step),
     Stage.DETECT: StageSpec(7, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(14, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.SYNCHRONISE: StageSpec(15, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
     Stage.MATCH: StageSpec(5, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(5, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(7, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from calibration.camera import CameraRig
 from calibration.projection import Lenses, rays
 from calibration.synchronisation import TimeModel
+from calibration.time_network import Helper, judge_with_helpers
 from calibration.time_scan import OffsetCosts, OffsetCurve, judge, scan_pair, shifted
 from mocap.rows import take
 from mocap.types import Keypoints2D
@@ -108,9 +109,13 @@ def _chain(views: int, evidence: dict[tuple[int, int], OffsetCosts]) -> CoarseOf
         curves[pair[0]] = OffsetCurve(-curve.offsets_s[::-1], curve.cost[::-1], -curve.best_s, curve.certainty)
         curves[pair[1]] = curve
     first = max(pairs, key=lambda pair: pairs[pair].certainty, default=None)
-    if first is None or not pairs[first].is_clear:
+    if first is None:
         return CoarseOffsets(offset, 0, certainty, tuple(curves), evidence)
-    offset[first[0]], certainty[first[0]] = 0.0, pairs[first].certainty
+    offset[first[0]] = 0.0
+    second = _place(first[1], offset, evidence)
+    if second is None or not second.is_clear:
+        return CoarseOffsets(np.full(views, np.nan), 0, certainty, tuple(curves), evidence)
+    offset[first[1]], certainty[list(first)] = -second.best_s, second.certainty
     while True:
         placed = {v: _place(v, offset, evidence) for v in range(views) if np.isnan(offset[v])}
         found = {v: curve for v, curve in placed.items() if curve is not None}
@@ -127,9 +132,24 @@ def _chain(views: int, evidence: dict[tuple[int, int], OffsetCosts]) -> CoarseOf
 
 
 def _place(camera: int, offset: Array, evidence: dict[tuple[int, int], OffsetCosts]) -> OffsetCurve | None:
-    """One camera's clock against the group's, from all pairs with its members."""
+    """One camera's clock against the group's, from all pairs with its members.
+
+    Where these do not tell, cameras that are in neither count too, whenever they may have been placed themselves.
+    """
     parts = [part for _, part in against_group(camera, offset, evidence)]
-    return judge(parts) if parts else None
+    if not parts:
+        return None
+    plain = judge(parts)
+    if plain.is_clear:
+        return plain
+    helpers = []
+    for other in np.flatnonzero(np.isnan(offset)).tolist():
+        between = against_group(other, np.where(np.arange(len(offset)) == camera, 0.0, np.nan), evidence)
+        group = [part for _, part in against_group(other, offset, evidence)]
+        if other != camera and between and group:
+            helpers.append(Helper(tuple(group), between[0][1]))
+    helped = judge_with_helpers(parts, helpers)
+    return helped if helped.is_clear else plain
 
 
 def against_group(

@@ -20,6 +20,7 @@ Array = NDArray[np.float64]
 
 _BIN_S, _MOST_BINS = 0.2, 150
 _LEAST_BINS = 8  # on each side: less tells no offset
+LEAST_SIDE_S = _LEAST_BINS * _BIN_S
 # Each side must fit its own offset better than the other side's by so many standard errors (Wilcoxon's
 # signed ranks: the gain is as uneven as the motion). What is found is counted, and refused, by the fine estimate.
 _CLEAR = 2.5
@@ -59,6 +60,16 @@ class _Split:
     gain: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Binned:
+    """Misfit [L, B] by offset and bins of the camera's own time, whether it was seen, their start and width, s."""
+
+    misfit: Array
+    seen: NDArray[np.bool_]
+    start: float
+    width: float
+
+
 def find_drop(sights: Sights, coarse: CoarseOffsets, clocks: TimeModel, fps: float) -> Drop | None:
     """The clearest loss of frames in any camera, None where there is none.
 
@@ -80,14 +91,14 @@ def find_drop(sights: Sights, coarse: CoarseOffsets, clocks: TimeModel, fps: flo
             continue
         offsets = parts[0][1].offsets_s
         period = 1 / (fps * clocks.rate[camera])
-        binned, start, width = _binned(camera, parts, coarse.offset_s)
-        split = _split(binned, offsets, period, width)
+        binned = _binned(camera, parts, coarse.offset_s)
+        split = _split(binned, offsets, period)
         if split is None or split.certainty < _CLEAR or split.gain <= most:
             continue
         most = split.gain
         missing = round(float(offsets[split.before] - offsets[split.after]) / period)
         at = _position(sights, camera, known, coarse, (float(offsets[split.before]), float(offsets[split.after])),
-                       start + split.bin * width, width)  # fmt: skip
+                       binned.start + split.bin * binned.width, binned.width)  # fmt: skip
         earliest, frame, latest = (_stored(clocks, camera, s / period) for s in at)
         best = Drop(Gap(camera, frame, missing), earliest, latest, split.certainty)
     return best
@@ -107,8 +118,8 @@ def _own_time(camera: int, pair: tuple[int, int], time: Array, offset: Array, la
     return time if camera == pair[0] else time + offset[pair[0]] - late
 
 
-def _binned(camera: int, parts: list[tuple[tuple[int, int], OffsetCosts]], offset: Array) -> tuple[Array, float, float]:
-    """Misfit [L, B] by offset and bins of the camera's own time, their start and width, s."""
+def _binned(camera: int, parts: list[tuple[tuple[int, int], OffsetCosts]], offset: Array) -> _Binned:
+    """Misfit of a camera with those of known offset."""
     total = np.nanmean([np.nanmean(np.where(np.isfinite(p.cost), p.cost, np.nan)) for _, p in parts])
     late = offset[camera] if np.isfinite(offset[camera]) else -_best(parts, float(total))
     times = [_own_time(camera, pair, p.time, offset, late) for pair, p in parts]
@@ -125,7 +136,7 @@ def _binned(camera: int, parts: list[tuple[tuple[int, int], OffsetCosts]], offse
     mean = np.where(seen > 0, sums / np.maximum(seen, 1), np.nan)
     # Offsets at which the cameras did not film together are neither good nor bad.
     usual = np.where(np.isfinite(mean).any(0), np.nanmedian(np.where(seen.any(0), mean, total), axis=0), total)
-    return np.where(np.isfinite(mean), mean, usual), low, width
+    return _Binned(np.where(np.isfinite(mean), mean, usual), np.isfinite(mean), low, width)
 
 
 def _best(parts: list[tuple[tuple[int, int], OffsetCosts]], usual: float) -> float:
@@ -133,14 +144,17 @@ def _best(parts: list[tuple[tuple[int, int], OffsetCosts]], usual: float) -> flo
     return float(parts[0][1].offsets_s[int(np.argmin(cost))])
 
 
-def _split(binned: Array, offsets: Array, period: float, width: float) -> _Split | None:
-    """Where two offsets, whole frames apart, fit best; None where one does as well."""
+def _split(told: _Binned, offsets: Array, period: float) -> _Split | None:
+    """Where two offsets, whole frames apart, fit best; None where one does as well, or cameras hardly overlap."""
+    binned, width = told.misfit, told.width
     L, B = binned.shape
     if B < 2 * _LEAST_BINS:
         return None
     step = offsets[1] - offsets[0]
     front = np.cumsum(binned, 1)
     back = front[:, -1:] - front
+    seen_front: NDArray[np.int64] = np.cumsum(told.seen, 1)
+    seen_back: NDArray[np.int64] = seen_front[:, -1:] - seen_front
     best: tuple[float, int, int, int] | None = None
     for b in range(_LEAST_BINS, B - _LEAST_BINS + 1):
         first, second = int(np.argmin(front[:, b - 1])), int(np.argmin(back[:, b - 1]))
@@ -149,9 +163,11 @@ def _split(binned: Array, offsets: Array, period: float, width: float) -> _Split
             rows = np.arange(max(0, first - 2, shift), min(L, first + 3, L + shift))
             if not len(rows):
                 continue
-            cost = front[rows, b - 1] + back[rows - shift, b - 1]
+            # Each side's offset must show in what the cameras filmed together, not in that they hardly did.
+            enough = np.minimum(seen_front[rows, b - 1], seen_back[rows - shift, b - 1]) >= _LEAST_BINS
+            cost = np.where(enough, front[rows, b - 1] + back[rows - shift, b - 1], np.inf)
             k = int(np.argmin(cost))
-            if best is None or cost[k] < best[0]:
+            if enough[k] and (best is None or cost[k] < best[0]):
                 best = (float(cost[k]), int(rows[k]), int(rows[k] - shift), b)
     if best is None:
         return None

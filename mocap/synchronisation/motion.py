@@ -14,7 +14,7 @@ from calibration.time_evidence import ClockEvidence, combine
 from calibration.time_refinement import Clocks
 from calibration.time_scan import CLEAR, OffsetCurve
 from mocap.synchronisation.coarse import CoarseOffsets, Sights, coarse_offsets
-from mocap.synchronisation.drops import Drop, find_drop
+from mocap.synchronisation.drops import LEAST_SIDE_S, Drop, find_drop
 from mocap.synchronisation.fine import fine_clocks
 from mocap.synchronisation.recorded import Recorded
 from mocap.types import Keypoints2D
@@ -240,6 +240,8 @@ def _counted(
     """How many frames are missing: the camera counts as another one behind the gap, 0 where that does not tell."""
     if not np.isfinite(coarse.offset_s[gap.camera]):
         return 0
+    if _shared(keypoints, rig, rate, coarse, (*recorded.gaps, gap), gap) < LEAST_SIDE_S:
+        return 0
     gaps, delay = (*recorded.gaps, gap), recorded.row_delays(len(rig))
     clocks = fine_clocks(keypoints, rig, rate, coarse, gaps, behind=gap, row_delay=delay)
     period = 1 / (keypoints.fps * rate[gap.camera])
@@ -247,6 +249,28 @@ def _counted(
     std = float(np.hypot(clocks.offset_std_s[-1], clocks.offset_std_s[gap.camera])) / period
     whole = round(float(frames)) if np.isfinite(frames) else 0
     return whole if std < _VAGUE_FRAMES and abs(frames - whole) < _VAGUE_FRAMES + 3 * std else 0
+
+
+def _shared(
+    keypoints: Keypoints2D, rig: CameraRig, rate: Array, coarse: CoarseOffsets, gaps: tuple[Gap, ...], gap: Gap
+) -> float:
+    """How long (s) another camera filmed along before the gap, or behind it: the shorter of the two."""
+    decided, nothing = np.isfinite(coarse.offset_s), np.zeros(len(rig))
+    offset = np.where(decided, coarse.offset_s, 0.0)
+    clocks = TimeModel(rig.names, offset, nothing, nothing, "coarse", rate, gaps=gaps)
+    first, last = keypoints.frames[[0, -1]].astype(np.float64)
+    sides = [
+        clocks.exposure_times(gap.camera, np.array(ends), keypoints.fps)
+        for ends in ((first, gap.frame - 1.0), (float(gap.frame), last))
+    ]
+    others = [
+        clocks.exposure_times(v, np.array([first, last]), keypoints.fps)
+        for v in np.flatnonzero(decided).tolist()
+        if v != gap.camera
+    ]
+    return min(
+        max((float(min(side[1], other[1]) - max(side[0], other[0])) for other in others), default=0.0) for side in sides
+    )
 
 
 def _lost(camera: int, drops: tuple[Drop, ...], stamped: tuple[Gap, ...]) -> str:

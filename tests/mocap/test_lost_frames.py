@@ -14,6 +14,7 @@ from mocap.stretches import spread_windows
 from mocap.synchronisation import align_cameras, drops, times_from_motion
 from mocap.synchronisation.align import check_overlap
 from mocap.synchronisation.coarse import CoarseOffsets, Sights
+from mocap.synchronisation.motion import _shared
 from mocap.synchronisation.recorded import Recorded
 from mocap.synthetic.channels import MotionKind
 from mocap.synthetic.motion import procedural_motion, truth_positions
@@ -121,3 +122,15 @@ def test_no_overlap_by_stated_times(caplog):
     check_overlap(TAKE, TimeModel(RIG.names, np.array([0, 1.0, 20]), zero, zero, "test"))
     assert RIG.names[2] in caplog.text
     assert "adds nothing" in caplog.text
+
+
+def test_a_loss_needs_footage_of_others_on_both_sides():
+    """Of what lies before a long loss, others may have filmed nothing: it is no evidence then."""
+    none, rig = np.zeros(2), RIG.select(RIG.names[:2])
+    length = len(TAKE.frames) / FPS
+    for late, missing in ((0.0, 5), (-1.0, 5), (-1.0, 50)):
+        coarse = CoarseOffsets(np.array([0.0, late]), 0, none, (None, None), {})
+        gap = Gap(1, 100, missing)
+        shared = _shared(TAKE, rig, np.ones(2), coarse, (gap,), gap)
+        before, behind = late + 99 / FPS, length - (late + (100 + missing) / FPS)
+        assert shared == pytest.approx(min(before, behind), abs=1.5 / FPS)
