@@ -210,7 +210,29 @@ def parse_config(text: str, where: str = "session.toml") -> SessionConfig:
         for stage in stages
         if stage in document
     }
-    return SessionConfig(session, cameras, StageSettings(**settings))
+    config = SessionConfig(session, cameras, StageSettings(**settings))
+    _check_overrides(config, where)
+    return config
+
+
+def _check_overrides(config: SessionConfig, where: str) -> None:
+    """What `[[match.override]]` names must exist: said here, not after minutes of detection.
+
+    Of keypoint files only match knows the slots and the frames.
+    """
+    names, people = [c.name for c in config.cameras], config.settings.detect.max_people
+    for override in config.settings.match.override:
+        if override.camera not in names:
+            raise SettingsError(
+                "an override names a camera that there is not", expected=", ".join(names), found=override.camera,
+                where=f"{where}: match.override", hint=nearest(override.camera, names),
+            )  # fmt: skip
+        if override.slot >= people and not config.session.keypoints:
+            raise SettingsError(
+                "an override names a slot that there is not",
+                expected=f"0 to {people - 1}, as detect.max_people is {people}", found=str(override.slot),
+                where=f"{where}: match.override",
+            )  # fmt: skip
 
 
 def _check_cameras(session: SessionTable, cameras: tuple[CameraEntry, ...], where: str) -> None:

@@ -64,6 +64,25 @@ def test_mistakes_are_named_with_the_nearest_valid_key(change, said):
         parse_config(GOOD.replace(*change), "S/session.toml")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("", ""), ""),
+        (('camera = "b"', 'camera = "cam_1"'), "camera that there is not"),
+        (("slot = 5", "slot = 6"), "slot that there is not"),
+        (("frames = [3, 9]", "frames = [9, 3]"), "first frame <= last frame"),
+        (("slot = 5", "slot = -1"), "slot 0 or more"),
+    ],
+)
+def test_overrides_are_checked_before_anything_runs(change, said):
+    override = '[[match.override]]\nframes = [3, 9]\ncamera = "b"\nslot = 5\nignore = true\n'.replace(*change)
+    if not said:
+        assert parse_config(GOOD + override).settings.match.override[0].camera == "b"
+        return
+    with pytest.raises(SettingsError, match=said):
+        parse_config(GOOD + override, "S/session.toml")
+
+
 def test_set_keeps_comments_and_checks_first(tmp_path):
     path = tmp_path / "session.toml"
     path.write_text(GOOD)
