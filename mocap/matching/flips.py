@@ -12,6 +12,8 @@ fast motion is not mistaken for a flip, nor a long flip for the truth.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from math import log
 
 import numpy as np
 from numba import njit
@@ -61,6 +63,7 @@ class PairGroups:
     groups: tuple[tuple[str, NDArray[np.int64]], ...]
 
     @staticmethod
+    @cache
     def of(skeleton: Skeleton) -> PairGroups:
         """Groups of a skeleton; empty ones, and those equal to the one before, are left out."""
         names = [left.removeprefix("l_") for left, _ in skeleton.pairs]
@@ -232,9 +235,8 @@ class FlipEvidence:
         """
         T, V = cost.shape[:2]
         flipped = np.zeros((V, T), bool)
-        change_cost = float(np.log((1 - change_rate) / change_rate))
-        prior = np.full(V, np.log((1 - flip_rate) / flip_rate))
-        flip_cost = np.zeros((T, V)) + prior if unary is None else unary + prior
+        change_cost, rare = log((1 - change_rate) / change_rate), log((1 - flip_rate) / flip_rate)
+        flip_cost = np.full((T, V), rare) if unary is None else unary + rare
         frames = np.empty(T, bool)
         if not flip_possible(cost, flip_cost, self.core, self.starts, change_cost, frames):
             return flipped
@@ -242,7 +244,8 @@ class FlipEvidence:
         # Two rounds: a view that flips often is the likelier culprit where two views disagree.
         for round_ in range(1 if causal else 2):
             if round_:
-                flip_cost = np.zeros((T, V)) + prior if unary is None else unary + prior
+                rate = np.clip((flipped.sum(1) + 10 * flip_rate) / (T + 10), 1e-4, 0.49)
+                flip_cost = (0.0 if unary is None else unary) + np.tile(np.log((1 - rate) / rate), (T, 1))
                 flip_possible(cost, flip_cost, self.core, self.starts, change_cost, frames)
             states = np.zeros((T, len(self.core)), bool)
             own = np.ascontiguousarray(flip_cost[:, self.core])
@@ -250,8 +253,6 @@ class FlipEvidence:
             flipped[self.core] = states.T
             if not states.any():
                 break  # a rarer flip is no more probable
-            rate = np.clip((flipped.sum(1) + 10 * flip_rate) / (T + 10), 1e-4, 0.49)
-            prior = np.log((1 - rate) / rate)
         for v in np.setdiff1d(np.arange(V), self.core) if len(self.core) < V else ():
             sign = np.where(flipped[self.core], -1.0, 1.0).T
             advantage = (cost[:, v] * sign).sum(1)

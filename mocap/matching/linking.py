@@ -358,13 +358,15 @@ def _worth(
     before: list[Tracklet], after: list[Tracklet], frames: NDArray[np.int64], fps: float, settings: MatchingSettings
 ) -> Array:
     """Log odds [N, M] of tracklets `after` showing the persons of `before` again; -inf where they cannot."""
-    std = block_std([t.body.limbs for t in {id(t): t for t in (*before, *after)}.values()])
-    worth = _RETURN + body_likeness([t.body.limbs for t in before], [t.body.limbs for t in after], std)
-    worth += look_likeness([t.body.looks for t in before], [t.body.looks for t in after])
     last, first = (np.array([getattr(t, end) for t in side]) for side, end in ((before, "last"), (after, "first")))
     gap = (frames[first][None] - frames[last][:, None]) / fps
     segments = (np.array([t.segment for t in side]) for side in (before, after))
     possible = (gap > 0) & np.equal.outer(*segments)
+    if not possible.any():
+        return np.full(possible.shape, -np.inf)
+    std = block_std([t.body.limbs for t in {id(t): t for t in (*before, *after)}.values()])
+    worth = _RETURN + body_likeness([t.body.limbs for t in before], [t.body.limbs for t in after], std)
+    worth += look_likeness([t.body.looks for t in before], [t.body.looks for t in after])
     near = gap <= 3 * settings.max_occlusion_s
     allowed = settings.max_reentry_difference * np.where(near, _OTHER_BODY, 1.0)
     poses = np.stack([t.first_pose for t in after])

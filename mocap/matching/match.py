@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from calibration.camera import CameraRig
+from calibration.projection import Lenses
 from mocap.errors import DataError
 from mocap.matching.likeness import BLOCK_ROWS
 from mocap.matching.linking import Tracklet, collect, frames_needed, link, link_causally, merge_renewed
@@ -68,11 +70,16 @@ def match_people(keypoints: Keypoints2D, rig: CameraRig, settings: MatchingSetti
 
 def _skeleton(keypoints: Keypoints2D, settings: MatchingSettings) -> Skeleton | None:
     try:
-        return identify(keypoints.joint_names)
+        return _identified(tuple(keypoints.joint_names))
     except DataError as error:
         if settings.repair_flips or settings.repair_limbs:
             log.warning("left/right flips are not repaired: %s", error.problem)
         return None
+
+
+@cache
+def _identified(joint_names: tuple[str, ...]) -> Skeleton:
+    return identify(joint_names)
 
 
 def _single_slots(keypoints: Keypoints2D, settings: MatchingSettings) -> NDArray[np.int16]:
@@ -112,14 +119,15 @@ def _tracked_slots(
     needed = frames_needed(keypoints.fps, settings)
     method = list(AssignmentMethod).index(settings.method)
     tracklets: dict[int, Tracklet] = {}
+    centres, lenses = rig.centres, Lenses.of(rig)
     for rows in chunks(T, -(-settings.chunk_frames // BLOCK_ROWS) * BLOCK_ROWS):  # so that no block is parted
-        d, weight = all_rays(keypoints, rig, rows)
+        d, weight = all_rays(keypoints, lenses, rows)
         weight[weight < settings.min_confidence] = 0.0
         count = rows.stop - rows.start
         poses = np.full((count, settings.max_people, J, 3), np.nan, np.float32)
         tracks, parents = (np.full((count, settings.max_people), -1, np.int64) for _ in range(2))
         track_frames(
-            rig.centres, d, weight, seconds[rows], breaks[rows], mirror, settings.max_track_distance_m,
+            centres, d, weight, seconds[rows], breaks[rows], mirror, settings.max_track_distance_m,
             settings.max_speed_m_s, settings.max_ray_distance_m, settings.min_joints, settings.max_occlusion_s,
             method, state.pose, state.velocity, state.ident, state.unseen, state.apart, state.support, state.hold,
             state.counter, owner[:, rows], poses, tracks, parents,

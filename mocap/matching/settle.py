@@ -78,9 +78,9 @@ def settle(
     score, runner_up = np.full((V, T, P), np.nan, np.float32), np.full((V, T, P), np.nan, np.float32)
     groups = PairGroups(np.empty((0, 2), np.int64), ()) if skeleton is None else PairGroups.of(skeleton)
     flips = {name: np.zeros((V, P), np.int64) for name, _ in groups.groups}
-    moved, centres = 0, rig.centres
+    moved, centres, lenses = 0, rig.centres, Lenses.of(rig)
     for block, context in _blocks(T, settings):
-        rays = _Rays.of(keypoints, rig, context)
+        rays = _Rays.of(keypoints, lenses, context)
         part, own = observation[:, context].copy(), np.ascontiguousarray(slot[:, context])
         stretch = Stretch(_first(starts[context]), keypoints.fps)
         inner = slice(block.start - context.start, block.stop - context.start)
@@ -98,7 +98,7 @@ def settle(
             for changed in np.flatnonzero(touched).tolist():
                 d, weight = rays.of_person(part, changed)
                 poses_from_views(centres, d, weight, poses[changed])
-        _measure(rig, keypoints, context, inner, poses, own, part, (score[:, block], runner_up[:, block]))
+        _measure(lenses, keypoints, context, inner, poses, own, part, (score[:, block], runner_up[:, block]))
         observation[:, block] = part[:, inner]
     _report(flips, moved, rig, T)
     return Settled(observation, score, runner_up, moved)
@@ -134,8 +134,8 @@ class _Rays:
     weight: Array
 
     @staticmethod
-    def of(keypoints: Keypoints2D, rig: CameraRig, rows: slice) -> _Rays:
-        d, weight = all_rays(keypoints, rig, rows)
+    def of(keypoints: Keypoints2D, lenses: Lenses, rows: slice) -> _Rays:
+        d, weight = all_rays(keypoints, lenses, rows)
         return _Rays(d, weight)
 
     def of_person(self, observation: NDArray[np.int32], p: int) -> tuple[Array, Array]:
@@ -146,12 +146,11 @@ class _Rays:
         return d, weight
 
 
-def all_rays(keypoints: Keypoints2D, rig: CameraRig, rows: slice) -> tuple[Array, Array]:
+def all_rays(keypoints: Keypoints2D, lenses: Lenses, rows: slice) -> tuple[Array, Array]:
     """Ray directions [V, T, S, J, 3] of the rows of all slots, and confidence, 0 where there is no ray."""
     pixels = keypoints.keypoints[:, rows]
     d = np.empty((*pixels.shape[:4], 3))
-    lenses = Lenses.of(rig)
-    V = len(rig)
+    V = len(pixels)
     flat = np.ascontiguousarray(pixels).reshape(V, -1, 2)
     slot_rays(lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), lenses.R, flat, d.reshape(V, -1, 3))
     weight = keypoints.confidence[:, rows].astype(float)
@@ -160,10 +159,9 @@ def all_rays(keypoints: Keypoints2D, rig: CameraRig, rows: slice) -> tuple[Array
 
 
 def _measure(
-    rig: CameraRig, keypoints: Keypoints2D, context: slice, inner: slice, poses: Array, slot: NDArray[np.int16],
+    lenses: Lenses, keypoints: Keypoints2D, context: slice, inner: slice, poses: Array, slot: NDArray[np.int16],
     observation: NDArray[np.int32], out: tuple[NDArray[np.float32], NDArray[np.float32]],
 ) -> None:  # fmt: skip
-    lenses = Lenses.of(rig)
     rows = slice(context.start + inner.start, context.start + inner.stop)
     score, runner_up = (np.empty(a.shape, np.float32) for a in out)
     agreement(

@@ -27,7 +27,8 @@ from mocap.metrics.association import association_score
 from mocap.metrics.identity import identity_score, person_distances
 from mocap.synthetic.crowd import CrowdKind, make_crowd
 from mocap.synthetic.noise import NoiseSettings
-from mocap.triangulation import triangulate
+from mocap.triangulation import TriangulationSettings, triangulate
+from mocap.triangulation.estimate import Observations, learn_noise, triangulate_points
 from mocap.types import Keypoints2D, Matches
 
 BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench" / "shelf"
@@ -86,39 +87,71 @@ def speed() -> Iterator[str]:
         yield f"Shelf {joints}: match {1e3 * a / T:.3f} + triangulate {1e3 * b / T:.3f} ms/frame"
         yield f"Shelf {joints}: {rate:.0f} frames/s, {rate / SPEED_LIMIT:.2f} of the {SPEED_LIMIT:.0f} asked"
         frames = [cut(keypoints, slice(t, t + 1)) for t in range(0, T, 25)]
-        one = [1e3 * least_time(lambda k=k: match_people(k, rig, QUICK), 3) for k in frames]
-        worst = max(one)
-        yield (f"Shelf {joints}: a single frame alone, nothing known before: median {np.median(one):.2f}, worst "
-               f"{worst:.2f} ms, {worst / FRAME_LIMIT_MS:.2f} of the {FRAME_LIMIT_MS:.0f} ms allowed")  # fmt: skip
+        yield f"Shelf {joints}: a single frame alone, no track known before: {single_frames(frames, matches, rig)}"
+
+
+def single_frames(frames: list[Keypoints2D], take: Matches, rig: CameraRig) -> str:
+    """Times of frames matched and triangulated one by one, with the pixel noise of the take known, as live."""
+    settings = TriangulationSettings()
+    noise = learn_noise(take, rig, settings)
+
+    def both(frame: Keypoints2D) -> None:
+        matches = match_people(frame, rig, QUICK)
+        V = len(matches.cameras)
+        batch = Observations(
+            matches.keypoints.reshape(V, -1, 2).astype(float), matches.confidence.reshape(V, -1).astype(float),
+            matches.uncertainty.reshape(V, -1).astype(float),
+        )  # fmt: skip
+        triangulate_points(batch, rig, noise, settings)
+
+    times = [1e3 * least_time(lambda k=k: both(k), 3) for k in frames]
+    worst = max(times)
+    return (f"median {np.median(times):.2f}, worst {worst:.2f} ms, "
+            f"{worst / FRAME_LIMIT_MS:.2f} of the {FRAME_LIMIT_MS:.0f} ms allowed")  # fmt: skip
 
 
 QUICK = MatchingSettings(min_duration_s=0.0)
 
 
+PEOPLE, CAMERAS = (1, 2, 4, 8, 16), (3, 5, 8, 16, 32)
+
+
+def spent(people: int, cameras: int, frames: int) -> float:
+    """Time of match and triangulate, ms per frame, of people who stand apart."""
+    crowd = make_crowd(people, cameras, CrowdKind.APART, frames=frames, noise=NoiseSettings(), seed=1, theft_rate=0.0)
+    matches = match_people(crowd.observation.keypoints, crowd.rig)
+
+    def both() -> None:
+        match_people(crowd.observation.keypoints, crowd.rig)
+        triangulate(matches, crowd.rig)
+
+    return 1e3 * least_time(both, 3) / frames
+
+
 def growth(frames: int = 40) -> Iterator[str]:
-    """Time per frame over people and over cameras, and the exponent between the ends."""
-    noise = NoiseSettings()
+    """Time per frame over people and over cameras, and the exponents of growth."""
+    sizes, times = [], []
+    for people, cameras in dict.fromkeys([(p, 5) for p in PEOPLE] + [(4, c) for c in CAMERAS] + [(8, 16), (16, 32)]):
+        sizes.append((people, cameras))
+        times.append(spent(people, cameras, frames))
+        yield f"{people:3d} people, {cameras:3d} cameras: {times[-1]:8.3f} ms/frame"
+    P, C = np.log(np.array(sizes, float)).T
+    rows = {
+        "people": sizes_with(sizes, 1, 5),
+        "cameras": sizes_with(sizes, 0, 4),
+        "people x cameras": range(len(sizes)),
+    }
+    for name, chosen in rows.items():
+        x = {"people": P, "cameras": C}.get(name, P + C)[list(chosen)]
+        y = np.log(times)[list(chosen)]
+        last = (y[-1] - y[-2]) / (x[-1] - x[-2])
+        yield (f"grows with {name} to the power {np.polyfit(x, y, 1)[0]:.2f} (least squares), "
+               f"{last:.2f} between the two largest; at most 2")  # fmt: skip
 
-    def spent(people: int, cameras: int) -> float:
-        crowd = make_crowd(people, cameras, CrowdKind.APART, frames=frames, noise=noise, seed=1, theft_rate=0.0)
-        matches = match_people(crowd.observation.keypoints, crowd.rig)
 
-        def both() -> None:
-            match_people(crowd.observation.keypoints, crowd.rig)
-            triangulate(matches, crowd.rig)
-
-        return 1e3 * least_time(both, 3) / frames
-
-    for name, cases in (
-        ("people", [(p, 5) for p in (1, 2, 4, 8, 16)]),
-        ("cameras", [(4, c) for c in (3, 5, 8, 16, 32)]),
-    ):
-        times = [spent(*case) for case in cases]
-        sizes = [case[0] if name == "people" else case[1] for case in cases]
-        exponent = np.log(times[-1] / times[1]) / np.log(sizes[-1] / sizes[1])
-        for (people, cameras), t in zip(cases, times, strict=True):
-            yield f"{people:3d} people, {cameras:3d} cameras: {t:8.3f} ms/frame"
-        yield f"grows with {name} to the power {exponent:.2f} (at most 2)"
+def sizes_with(sizes: list[tuple[int, int]], axis: int, value: int) -> list[int]:
+    """Rows whose people (axis 0) or cameras (1) are so many, in order of the other."""
+    return sorted((i for i, s in enumerate(sizes) if s[axis] == value), key=lambda i: sizes[i])
 
 
 def score_crowd(
