@@ -135,21 +135,25 @@ def calibrated(weights: Weights, sets: Sequence[Windows], every: int = 3) -> Wei
     return replace(weights, calibration=StdCalibration(*scales))
 
 
-def averaged(parts: Sequence[Weights], sets: Sequence[Windows], reference: Windows) -> Weights:
+def averaged(parts: Sequence[Weights], shares: Sequence[float], sets: Sequence[Windows], reference: Windows) -> Weights:
     """Weights whose networks' predictions are averaged, calibrated anew.
 
     Parameters
     ----------
     parts : sequence of Weights
-        Trained with the same window; the notes are the first one's.
+        Networks of the same window, one each; the notes are the first one's, the others get 8 bits.
+    shares : sequence of float
+        Of the others in the mean.
     sets : sequence of Windows
         Of people kept for validation, as `calibrated` takes them.
     reference : Windows
         Smoothed windows of the training people, as `correlated` takes them.
     """
-    members = [m for part in parts for m in part.members]
-    first = members[0]
-    plain = Weights(first.network, first.arrays, StdCalibration(), parts[0].notes, others=tuple(members[1:]))
+    first = parts[0]
+    others = [
+        replace(part.members[0], share=share).in_8_bits() for part, share in zip(parts[1:], shares, strict=True)
+    ]  # fmt: skip
+    plain = Weights(first.network, first.arrays, StdCalibration(), first.notes, others=tuple(others))
     lifter, scales = Lifter(plain), []
     for bones in (False, True):
         ratios = []
@@ -188,8 +192,11 @@ def correlated(weights: Weights, windows: Windows) -> Weights:
     return replace(weights, correlation=correlation.astype(np.float32))
 
 
-def _errors(lifter: Lifter, windows: Windows, bones: bool, every: int) -> tuple[Array, Array, Array]:
-    """Features [N, 16, 2, F], network's std [N, 16, 2] m and errors [N, 16, 3] m in virtual axes, of joints 1-16."""
+def _errors(lifter: Lifter, windows: Windows, bones: bool, every: int) -> tuple[Array, Array, Array, Array]:
+    """Features [N, 16, 2, F], network's std [N, 16, 2] m and errors [N, 16, 3] m, of joints 1-16.
+
+    The errors in virtual axes, where each axis has its own standard deviation, and in the camera's.
+    """
     rays, confidence, lengths, truth = (
         a[::every].numpy().astype(float) for a in (windows.rays, windows.confidence, windows.bones, windows.positions)
     )
@@ -197,12 +204,14 @@ def _errors(lifter: Lifter, windows: Windows, bones: bool, every: int) -> tuple[
     off = estimate.positions - truth @ estimate.camera_from_virtual
     found = estimate.found
     evidence = estimate.evidence
-    return evidence.features()[found][:, 1:], evidence.network[found][:, 1:], off[found][:, 1:]
+    back = estimate.camera_from_virtual.transpose(0, 2, 1)
+    found_errors = off[found][:, 1:], (off @ back)[found][:, 1:]
+    return evidence.features()[found][:, 1:], evidence.network[found][:, 1:], *found_errors
 
 
-def _calibrate(weights: Weights, parts: Sequence[tuple[Array, Array, Array]], bones: bool) -> StdScales:
+def _calibrate(weights: Weights, parts: Sequence[tuple[Array, Array, Array, Array]], bones: bool) -> StdScales:
     """Weights of the features, and scales that put the right shares of errors within their intervals."""
-    features, network, errors = (np.concatenate([p[i] for p in parts]) for i in range(3))
+    features, network, errors, in_camera = (np.concatenate([p[i] for p in parts]) for i in range(4))
     found, std = [], []
     for kind, axes in enumerate(((0, 1), (2,))):
         f = np.concatenate([features[:, :, kind].reshape(-1, features.shape[-1])] * len(axes))
@@ -214,7 +223,7 @@ def _calibrate(weights: Weights, parts: Sequence[tuple[Array, Array, Array]], bo
     own = weights.calibration.known if bones else weights.calibration.guessed
     halves = pooled_intervals(np.stack(std, -1))
     joint, joint_95 = (
-        float(np.quantile(np.abs(errors / half[..., None]), share))
+        float(np.quantile(np.abs(in_camera / half[..., None]), share))
         for half, share in zip(halves, (0.683, 0.95), strict=True)
     )
     return replace(own, across_weights=found[0], along_weights=found[1], joint=joint, joint_95=joint_95)

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mocap.errors import DataError, WeightsError
 from mocap.lifting.body import ASSUMED_SIZE
-from mocap.lifting.inference import MeanNet, Net
+from mocap.lifting.inference import MeanNet
 from mocap.lifting.normalise import normalise
 from mocap.lifting.refine import refine
 from mocap.lifting.root import place_root
 from mocap.lifting.smoothing import Smoothed, smooth_window
 from mocap.lifting.uncertainty import Evidence, pooled_intervals
-from mocap.lifting.weights import SHIPPED, StdCalibration, Weights, read_weights
+from mocap.lifting.virtual_view import across_along, middle_rays, own_std, to_camera
+from mocap.lifting.weights import SHIPPED, Weights, read_weights
 from mocap.skeleton import H36M_17
 from mocap.storage.atomic import atomic_path
 from mocap.storage.npz import read_npz
@@ -35,7 +36,7 @@ MIN_JOINTS = 4
 _ARRAYS = "keypoints [N,W,17,2] px, confidence [N,W,17], K [N,3,3] px, optional bone_lengths [N,16] m"
 _PELVIS_STD = 1e-4  # the pelvis is the origin; not zero, so that dividing by it stays harmless
 _BATCH = 4096
-_LEAST_COSINE = 0.05
+_SOMEWHERE = (0.0, 0.0, 5.0)  # metres: a start for people who are not placed, and whose poses nobody gets
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,7 @@ class Estimate:
     known : bool [N]
         Whether bone lengths were given.
     found : bool [N]
+        Whether enough was seen; what does not is anything.
     """
 
     positions: Array
@@ -131,11 +133,14 @@ class Lifter:
 
     def __init__(self, weights: Path | Weights = SHIPPED, device: torch.device | None = None) -> None:
         content = weights if isinstance(weights, Weights) else read_weights(weights)
-        self.calibration: StdCalibration = content.calibration
-        self.coupling: Array = np.linalg.inv(content.correlation.astype(np.float64))
+        scales = content.calibration.guessed, content.calibration.known
+        self._own = np.array([(s.across, s.along) for s in scales])
+        self._weights = np.array([(s.across_weights, s.along_weights) for s in scales])
+        self._joint = np.array([(s.joint, s.joint_95) for s in scales])
+        self._coupling: Array = np.linalg.inv(content.correlation.astype(np.float64))
         self.window = content.network.window
         try:
-            self.net: Net = MeanNet.of(content)
+            self.net = MeanNet.of(content)
         except WeightsError as error:
             where = str(weights) if isinstance(weights, Path) else None
             raise WeightsError(
@@ -144,7 +149,7 @@ class Lifter:
         if device is not None and device.type != "cpu":
             from mocap.lifting.network import OnDevice
 
-            self.net = MeanNet(tuple(OnDevice(m, device) for m in content.members))
+            self.net = MeanNet.of(content, lambda member: OnDevice(member, device))
 
     def lift(self, rays: Array, confidence: Array, bone_lengths: Array | None = None) -> LiftedPoses:
         """Lift windows of undistorted rays: network, root placement, refinement.
@@ -166,27 +171,24 @@ class Lifter:
         if not parts:
             shapes = ((0, JOINTS, 3), (0, JOINTS, 3, 3), (0, JOINTS), (0, JOINTS), (0, 3), (0, 3, 3))
             return LiftedPoses(*(np.zeros(s) for s in shapes))
+        if len(parts) == 1:
+            return parts[0]
         fields = ("positions", "covariance", "std", "half_95", "root", "root_covariance")
         return LiftedPoses(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
     def _lift(self, rays: Array, confidence: Array, bone_lengths: Array | None) -> LiftedPoses:
         estimate = self.estimate(rays, confidence, bone_lengths)
-        scales = self.calibration.guessed, self.calibration.known
-        weights = np.array([[s.across_weights, s.along_weights] for s in scales])[estimate.known.astype(int)]
-        std = estimate.evidence.std(weights)
-        variance = std[..., [0, 0, 1]] ** 2
-        variance[:, 0] = _PELVIS_STD**2
-        turn, lost = estimate.camera_from_virtual, ~estimate.found
-        back = turn.transpose(0, 2, 1)
-        covariance = (turn[:, None] * variance[:, :, None]) @ back[:, None]
-        joint = np.array([[s.joint, s.joint_95] for s in scales])[estimate.known.astype(int)]
-        inner, outer = (f[:, None] * half for f, half in zip(joint.T, pooled_intervals(std), strict=True))
-        inner[:, 0] = outer[:, 0] = _PELVIS_STD
+        known, found, turn = estimate.known.astype(int), estimate.found, estimate.camera_from_virtual
+        std = estimate.evidence.std(self._weights[known])
+        inner, outer = (f[:, None] * half for f, half in zip(self._joint[known].T, pooled_intervals(std), strict=True))
+        std[:, 0] = inner[:, 0] = outer[:, 0] = _PELVIS_STD
+        positions, covariance = to_camera(turn, estimate.positions, std, found)
         root = (turn @ estimate.root[..., None])[..., 0]
-        results = estimate.positions @ back, covariance, inner, outer, root, turn @ estimate.root_covariance @ back
-        for result in results:
-            result[lost] = np.nan
-        return LiftedPoses(*results)
+        root_covariance = turn @ estimate.root_covariance @ turn.transpose(0, 2, 1)
+        if not found.all():
+            for result in (inner, outer, root, root_covariance):
+                result[~found] = np.nan
+        return LiftedPoses(positions, covariance, inner, outer, root, root_covariance)
 
     def estimate(self, rays: Array, confidence: Array, bone_lengths: Array | None) -> Estimate:
         """Poses of one batch of windows (see `lift`) and what is known of their errors."""
@@ -195,24 +197,17 @@ class Lifter:
         smooth, seen, confidence = self._smooth(rays, confidence)
         net = self.predict(smooth.rays * seen[..., None], confidence, bone_lengths, smooth.std)
         p, turn = net.positions, net.camera_from_virtual
-        direction = smooth.middle @ turn[:, :2] + turn[:, None, 2]
-        middle = direction[..., :2] / np.maximum(direction[..., 2:], _LEAST_COSINE)
-        weight = np.where(np.isfinite(smooth.std), confidence.max(1), 0.0)
-        # The virtual picture lies straight before the person: the same angle is fewer units of the focal length.
-        noise = smooth.std * turn[:, 2, 2, None] ** 1.5 / np.sqrt(np.maximum(weight, 0.05))
+        middle, noise, weight = middle_rays(smooth.middle, smooth.std, confidence, turn)
         root, root_covariance = place_root(p, middle, weight, net.std[..., 0])
-        good = (seen[:, self.window // 2].sum(-1) >= MIN_JOINTS) & np.isfinite(root).all(-1)
-        fit, shift = np.ones_like(net.std), np.ones_like(net.std)
-        some = slice(None) if good.all() else good
-        refined = refine(
-            p[some], net.std[some], self.coupling, root[some], middle[some], noise[some], bone_lengths[some]
-        )
-        shift[some] = _across_along(np.abs(refined.positions - p[some]))
-        fit[some] = _across_along(np.sqrt(np.diagonal(refined.covariance, axis1=-2, axis2=-1)))
-        p[some], root[some] = refined.positions, refined.root
-        evidence = Evidence(net.std, fit, net.mirror, shift, noise)
+        placed = np.atleast_1d(np.isfinite(root).all(axis=-1))
+        root[~placed] = _SOMEWHERE
+        refined = refine(p, net.std, self._coupling, root, middle, noise, bone_lengths)
+        evidence = Evidence(
+            net.std, own_std(refined.covariance), net.mirror, across_along(refined.positions - p), noise
+        )  # fmt: skip
         known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
-        return Estimate(p, root, root_covariance, turn, evidence, known, good)
+        found = placed & (np.count_nonzero(seen[:, self.window // 2], axis=-1) >= MIN_JOINTS)
+        return Estimate(refined.positions, refined.root, root_covariance, turn, evidence, known, found)
 
     def _smooth(self, rays: Array, confidence: Array) -> tuple[Smoothed, NDArray[np.bool_], Array]:
         """The network's window without noise, what of it was seen, and its confidence."""
@@ -229,21 +224,10 @@ class Lifter:
         known = np.atleast_1d(np.isfinite(bone_lengths).all(axis=-1))
         bones = np.where(known[:, None], bone_lengths, 0.0)
         window = normalise(rays, confidence, bones, known, ray_std)
-        positions, log_std = (a.astype(float) for a in self.net(window.both_ways()))
-        n, swap = len(rays), H36M_17.mirror
-        std = np.exp(log_std)
-        mirrored = positions[n:, swap] * [-1, 1, 1]
-        scales = [(s.across, s.along) for s in (self.calibration.guessed, self.calibration.known)]
+        positions, log_std, mirror = self.net(window)
         size = np.where(known, 1.0, ASSUMED_SIZE)[:, None, None]
-        spread = 0.5 * (std[:n] + std[n:, swap]) * size * np.array(scales)[known.astype(int)][:, None]
-        turn = window.camera_from_virtual.astype(float)
-        difference = _across_along(0.5 * np.abs(positions[:n] - mirrored))
-        return Prediction(0.5 * size * (positions[:n] + mirrored), spread, difference, turn)
-
-
-def _across_along(values: Array) -> Array:
-    """Lengths [..., 3] in virtual axes to root mean square across the view and length along it [..., 2]."""
-    return np.stack([np.sqrt(0.5 * np.square(values[..., :2]).sum(-1)), values[..., 2]], -1)
+        std = size * self._own[known.astype(int), None] * np.exp(log_std)
+        return Prediction(size * positions, std, size * mirror, window.camera_from_virtual.astype(float))
 
 
 def _fit_window(rays: Array, confidence: Array, window: int) -> tuple[Array, Array]:

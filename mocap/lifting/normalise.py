@@ -55,22 +55,45 @@ class NormalWindows:
     camera_from_virtual: Array
     size: Array
 
+    def rows(self, chosen: Indices) -> NormalWindows:
+        """Some of the windows."""
+        arrays = (self.tokens, self.condition, self.camera_from_virtual, self.size)
+        return NormalWindows(*(a[chosen] for a in arrays))
+
     def both_ways(self) -> NormalWindows:
         """The windows and, behind them, their mirror images."""
-        tokens, condition = self.tokens[:, :, _SWAP_TOKENS] * _TOKEN_SIGNS, self.condition[:, _SWAP_CONDITION]
-        pairs = (
-            (self.tokens, tokens), (self.condition, condition * _CONDITION_SIGNS),
-            (self.camera_from_virtual, self.camera_from_virtual * _TURN_SIGNS), (self.size, self.size),
-        )  # fmt: skip
-        return NormalWindows(*(np.concatenate(pair) for pair in pairs))
+        arrays = (self.tokens, self.condition, self.camera_from_virtual, self.size)
+        both = [np.empty((2 * len(a), *a.shape[1:]), np.float32) for a in arrays]
+        for two, one in zip(both, arrays, strict=True):
+            two[: len(one)] = one
+        tokens, condition, turn, size = both
+        _mirror(tokens, condition, turn, size, _SWAP_TOKENS, _SWAP_CONDITION)
+        return NormalWindows(*both)
 
 
 _SWAP_TOKENS = (3 * H36M_17.mirror[:, None] + np.arange(3)).ravel()
-_TOKEN_SIGNS = np.tile(np.array([-1, 1, 1], np.float32), JOINTS)
 _KNOWN = 3 + BONES  # its place in the condition
 _SWAP_CONDITION = np.concatenate([[0, 1, 2], 3 + H36M_17.mirror[1:] - 1, [_KNOWN], _KNOWN + 1 + H36M_17.mirror])
-_CONDITION_SIGNS = np.where(np.arange(CONDITION) == 0, -1, 1).astype(np.float32)
-_TURN_SIGNS = np.array([[1, -1, -1], [-1, 1, 1], [-1, 1, 1]], np.float32)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _mirror(
+    tokens: Array, condition: Array, turn: Array, size: Array, swap_tokens: Indices, swap_condition: Indices
+) -> None:
+    """Fill the second halves with the mirror images of the first."""
+    count = len(tokens) // 2
+    for n in range(count):
+        for t in range(tokens.shape[1]):
+            for k in range(tokens.shape[2]):
+                value = tokens[n, t, swap_tokens[k]]
+                tokens[count + n, t, k] = -value if k % 3 == 0 else value
+        for k in range(condition.shape[1]):
+            condition[count + n, k] = condition[n, swap_condition[k]]
+        condition[count + n, 0] = -condition[n, 0]
+        for i in range(3):
+            for k in range(3):
+                turn[count + n, i, k] = -turn[n, i, k] if (i == 0) != (k == 0) else turn[n, i, k]
+        size[count + n] = size[n]
 
 
 def normalise(

@@ -21,7 +21,7 @@ from mocap.skeleton import H36M_17
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-_STEPS = 4
+_STEPS = 3  # more fit the noise too
 _BONE_STD = 0.025  # of the length; joints are not quite rigid
 _RAY_FLOOR = 1e-3  # of the focal length: smallest standard deviation a ray is given
 _HUBER = 2.0
@@ -66,12 +66,12 @@ def refine(
     lengths : [N, 16]
         Bone lengths, metres; rows with NaN are not known.
     """
-    start, length_information, known = _length_prior(lengths)
+    start, known = _length_prior(lengths, _FREE, _MEAN_LOGS)
     x, T = positions.copy(), root.copy()
     after = np.zeros((*positions.shape[:2], 3, 3))
     strength = np.where(np.isfinite(ray_std), 1 / np.maximum(ray_std, _RAY_FLOOR), 0.0)
     _refine(
-        positions, 1 / np.maximum(std, _LEAST_STD), coupling, known, start, length_information, rays, strength,
+        positions, 1 / np.maximum(std, _LEAST_STD), coupling, known, start, _LENGTH_INFORMATION, rays, strength,
         _BONES, _FREE, x, T, after,
     )  # fmt: skip
     return Refined(x, after, T)
@@ -114,9 +114,12 @@ def _refine(
 def _prior(prior: Array, precise: Array, coupling: Array, lengths: Array) -> None:
     """Information of the prediction and of the bones, which do not depend on the pose."""
     prior[:] = 0
+    strength = np.empty(_ROOT)
+    for i in range(_ROOT):
+        strength[i] = precise[1 + i // 3, i % 3 // 2]
     for i in range(_ROOT):
         for j in range(_ROOT):
-            prior[i, j] = coupling[i, j] * precise[1 + i // 3, i % 3 // 2] * precise[1 + j // 3, j % 3 // 2]
+            prior[i, j] = coupling[i, j] * strength[i] * strength[j]
     prior[_LENGTHS:, _LENGTHS:] = lengths
     for k in range(_SIZE):
         prior[k, k] += 1e-9
@@ -159,32 +162,50 @@ def _solve(L: Array, b: Array) -> None:
 
 
 @njit(cache=True, error_model="numpy", nogil=True, fastmath={"reassoc", "contract"})
+def _invert(L: Array, M: Array) -> None:
+    """M becomes the inverse of the lower triangle L: row by row, of four rows above at a time."""
+    for i in range(len(L)):
+        M[i] = 0
+        M[i, i] = 1
+        whole = i - i % 4
+        for k in range(0, whole, 4):
+            a, b, c, d = L[i, k], L[i, k + 1], L[i, k + 2], L[i, k + 3]
+            for j in range(k + 4):
+                M[i, j] -= a * M[k, j] + b * M[k + 1, j] + c * M[k + 2, j] + d * M[k + 3, j]
+        for k in range(whole, i):
+            for j in range(k + 1):
+                M[i, j] -= L[i, k] * M[k, j]
+        scale = 1 / L[i, i]
+        for j in range(i + 1):
+            M[i, j] *= scale
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
 def _inverse_blocks(L: Array, M: Array, after: Array) -> None:
-    """The joints' own blocks [17, 3, 3] of the inverse of L L'; M is room for the transpose of L's inverse."""
-    size = len(L)
-    for c in range(_ROOT):
-        # Row c of M is column c of L's inverse, which is zero before c.
-        M[c, c] = 1 / L[c, c]
-        for i in range(c + 1, size):
-            total = 0.0
-            for k in range(c, i):
-                total -= L[i, k] * M[c, k]
-            M[c, i] = total / L[i, i]
-    for k in range(_ROOT):
-        joint = k // 3
-        for a in range(k % 3 + 1):
-            total = 0.0
-            for i in range(k, size):
-                total += M[k, i] * M[3 * joint + a, i]
-            after[1 + joint, a, k % 3] = after[1 + joint, k % 3, a] = total
+    """The joints' own blocks [17, 3, 3] of the inverse of L L'; M is room for the inverse of L."""
+    _invert(L, M)
+    after[:] = 0
+    for i in range(len(M)):
+        for joint in range(min(i, _ROOT - 1) // 3 + 1):
+            for a in range(3):
+                for b in range(3):
+                    after[1 + joint, a, b] += M[i, 3 * joint + a] * M[i, 3 * joint + b]
 
 
-def _length_prior(lengths: Array) -> tuple[Array, Array, Indices]:
-    """Logarithms [N, 10] of the free lengths, the information [2, 10, 10] on guessed and known ones, and which."""
-    known = np.asarray(np.isfinite(lengths).all(-1))
-    logs = np.log(np.maximum(np.where(known[:, None], lengths, 1.0) @ _SHARE, 1e-3))
-    logs[~known] = _MEAN_LOGS
-    return logs, _LENGTH_INFORMATION, known.astype(np.int64)
+@njit(cache=True, error_model="numpy", nogil=True)
+def _length_prior(lengths: Array, free: Indices, guess: Array) -> tuple[Array, Indices]:
+    """Logarithms [N, 10] of the free lengths, and whether they are known (1) or the guess (0)."""
+    logs, known = np.empty((len(lengths), 10)), np.zeros(len(lengths), np.int64)
+    for n in range(len(lengths)):
+        logs[n] = guess
+        known[n] = np.isfinite(lengths[n]).all()
+        if known[n]:
+            total, count = np.zeros(10), np.zeros(10)
+            for b in range(len(free)):
+                total[free[b]] += lengths[n, b]
+                count[free[b]] += 1
+            logs[n] = np.log(np.maximum(total / count, 1e-3))
+    return logs, known
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

@@ -40,32 +40,40 @@ def place_root(positions: Array, rays: Array, confidence: Array, std: Array) -> 
     -----
     Gauss-Newton with Huber weights (Huber 1964) on x/z; the start is the linear solution.
     """
-    seen = (confidence > 0) & np.isfinite(rays).all(-1) & np.isfinite(positions).all(-1)
-    weight = np.where(seen, confidence, 0.0)
-    rays = np.where(seen[..., None], rays, 0.0)
-    positions = np.where(seen[..., None], positions, 0.0)
+    rays, positions, weight, seen = _seen(positions, rays, confidence)
     root = _linear(positions, rays, weight)
-    depth = np.maximum(root[:, 2], _NEAREST)
-    variance = _RAY_STD**2 + (np.where(seen, std, 1.0) / depth[:, None]) ** 2
     covariance = np.empty((len(root), 3, 3))
-    _gauss_newton(positions, rays, weight, variance, root, covariance)
-    lost = (seen.sum(-1) < 3) | (root[:, 2] <= _NEAREST)
-    root[lost] = np.nan
+    _gauss_newton(positions, rays, weight, std, root, covariance)
+    root[(seen < 3) | (root[:, 2] <= _NEAREST)] = np.nan
     return root, covariance
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _gauss_newton(
-    positions: Array, rays: Array, weight: Array, variance: Array, root: Array, covariance: Array
-) -> None:
+def _seen(positions: Array, rays: Array, confidence: Array) -> tuple[Array, Array, Array, NDArray[np.int64]]:
+    """Rays, positions and weights with zeros where a joint was not seen, and how many were [N]."""
+    rays, positions, weight = rays.copy(), positions.copy(), confidence.copy()
+    seen = np.zeros(len(rays), np.int64)
+    for n in range(len(rays)):
+        for j in range(rays.shape[1]):
+            if confidence[n, j] > 0 and np.isfinite(rays[n, j]).all() and np.isfinite(positions[n, j]).all():
+                seen[n] += 1
+            else:
+                rays[n, j], positions[n, j], weight[n, j] = 0, 0, 0
+    return rays, positions, weight, seen
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _gauss_newton(positions: Array, rays: Array, weight: Array, std: Array, root: Array, covariance: Array) -> None:
     """All poses, one after the other: `root` goes from the start to the solution, `covariance` is filled."""
     for n in range(len(root)):
+        depth = max(root[n, 2], _NEAREST)
+        variance = _RAY_STD**2 + (std[n] / depth) ** 2
         for _ in range(_STEPS):
-            inverse, g = _normal(positions[n], rays[n], weight[n], variance[n], root[n], _HUBER)
+            inverse, g = _normal(positions[n], rays[n], weight[n], variance, root[n], _HUBER)
             for a in range(3):
                 root[n, a] -= inverse[a, 0] * g[0] + inverse[a, 1] * g[1] + inverse[a, 2] * g[2]
             root[n, 2] = min(max(root[n, 2], _NEAREST), 1e3)
-        covariance[n] = _normal(positions[n], rays[n], weight[n], variance[n], root[n], np.inf)[0]
+        covariance[n] = _normal(positions[n], rays[n], weight[n], variance, root[n], np.inf)[0]
 
 
 @njit(cache=True, error_model="numpy", nogil=True)

@@ -94,12 +94,14 @@ class _Run:
         )
         self.generator = torch.Generator(device=device).manual_seed(settings.seed)
         self.step, self.seconds = 0, 0.0
+        self.report: Report | None = None
 
     def state(self) -> dict[str, object]:
         return {
             "net": self.net.state_dict(), "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(), "generator": self.generator.get_state(),
             "torch": torch.get_rng_state(), "step": self.step, "seconds": self.seconds,
+            "report": None if self.report is None else dataclasses.asdict(self.report),
         }  # fmt: skip
 
     def restore(self, path: Path, device: torch.device) -> None:
@@ -111,6 +113,7 @@ class _Run:
             self.generator.set_state(state["generator"].cpu())
             torch.set_rng_state(state["torch"].cpu())
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
+            self.report = None if state["report"] is None else Report(**state["report"])
         except (OSError, RuntimeError, KeyError, ValueError, EOFError, TypeError, pickle.UnpicklingError) as error:
             raise WeightsError(
                 "the checkpoint does not fit", expected="one of the same network settings",
@@ -256,30 +259,42 @@ def train(
     settings = settings or TrainingSettings()
     used = resolve_device(device or settings.device)
     data, output = [Path(d) for d in data], Path(output)
-    motion = read_motion(data)
-    training, validation = motion.split(settings.validation_subjects.split())
-    real = None if cameras is None else read_cameras(cameras)[1:]
-    sampler = WindowSampler(training, real, settings, settings.network.window, used)
-    sets = _validation(validation, cameras)
-    drawn = sampler.draw(_REFERENCE, torch.Generator(device=used).manual_seed(settings.seed + 1))
-    reference = smoothed(drawn, sampler.window, torch.device("cpu"))
+    material = _Material.read(data, cameras, settings, used)
     checkpoint, journal = output.with_suffix(".checkpoint.pt"), output.with_suffix(".log.jsonl")
     output.parent.mkdir(parents=True, exist_ok=True)
     run = _Run(settings, used)
     if checkpoint.exists():
         run.restore(checkpoint, used)
         log.info("going on from step %d of %s", run.step, checkpoint)
-    report = None
-    while report is None or _progress(settings, run) < 1:
-        loss = _some_steps(run, sampler, settings)
-        report = _evaluate(run, sets, loss, used)
-        log.info("%s", report)
+    # A run that was finished has nothing left to do but to say what it measured.
+    while run.report is None or _progress(settings, run) < 1:
+        loss = _some_steps(run, material.sampler, settings)
+        run.report = _evaluate(run, material.sets, loss, used)
+        log.info("%s", run.report)
+        _write(run, settings, data, cameras, material, run.report, output, used)
         with journal.open("a") as file:
-            file.write(json.dumps(dataclasses.asdict(report)) + "\n")
+            file.write(json.dumps(dataclasses.asdict(run.report)) + "\n")
         with atomic_path(checkpoint) as path:
             torch.save(run.state(), path)
-        _write(run, settings, data, cameras, sets, reference, report, output, used)
-    return report
+    return run.report
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What a run draws from, is validated with, and learns the correlation of its errors from."""
+
+    sampler: WindowSampler
+    sets: list[Windows]
+    reference: Windows
+
+    @staticmethod
+    def read(data: Sequence[Path], cameras: Path | None, settings: TrainingSettings, device: torch.device) -> _Material:
+        training, validation = read_motion(data).split(settings.validation_subjects.split())
+        real = None if cameras is None else read_cameras(cameras)[1:]
+        sampler = WindowSampler(training, real, settings, settings.network.window, device)
+        drawn = sampler.draw(_REFERENCE, torch.Generator(device=device).manual_seed(settings.seed + 1))
+        reference = smoothed(drawn, sampler.window, torch.device("cpu"))
+        return _Material(sampler, _validation(validation, cameras), reference)
 
 
 def _some_steps(run: _Run, sampler: WindowSampler, settings: TrainingSettings) -> float:
@@ -308,7 +323,7 @@ def _some_steps(run: _Run, sampler: WindowSampler, settings: TrainingSettings) -
 
 def _write(
     run: _Run, settings: TrainingSettings, data: Sequence[Path], cameras: Path | None,
-    sets: Sequence[Windows], reference: Windows, report: Report, output: Path, device: torch.device,
+    material: _Material, report: Report, output: Path, device: torch.device,
 ) -> None:  # fmt: skip
     notes = {
         "data": ", ".join(Path(d).name for d in data),
@@ -318,5 +333,5 @@ def _write(
         "validation": json.dumps({k: v for k, v in dataclasses.asdict(report).items() if k != "minutes"}),
     }
     arrays = {name: value.float().cpu().numpy() for name, value in run.average.state_dict().items()}
-    weights = Weights(settings.network, arrays, network_scales(run.average, sets, device), notes)
-    write_weights(evaluation.calibrated(evaluation.correlated(weights, reference), sets), output)
+    weights = Weights(settings.network, arrays, network_scales(run.average, material.sets, device), notes)
+    write_weights(evaluation.calibrated(evaluation.correlated(weights, material.reference), material.sets), output)

@@ -79,9 +79,21 @@ def pooled_intervals(std: Array) -> tuple[Array, Array]:
     `std` [..., 2] is across (two axes) and along the view. No multiple of one number can do both
     where these differ.
     """
-    ratio = np.log(std[..., 1] / std[..., 0])
-    inner, outer = (std[..., 0] * np.exp(np.interp(ratio, _LOG_RATIO, table)) for table in _TABLES)
+    inner, outer = np.empty(std.shape[:-1]), np.empty(std.shape[:-1])
+    _half_widths(std.reshape(-1, 2), _LOG_RATIO, *_TABLES, inner.reshape(-1), outer.reshape(-1))
     return inner, outer
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _half_widths(std: Array, ratios: Array, inner_table: Array, outer_table: Array, inner: Array, outer: Array) -> None:
+    step = ratios[1] - ratios[0]
+    for n in range(len(std)):
+        at = (np.log(std[n, 1] / std[n, 0]) - ratios[0]) / step
+        at = min(max(at, 0.0), len(ratios) - 1.001)
+        k = int(at)
+        part = at - k
+        inner[n] = std[n, 0] * np.exp((1 - part) * inner_table[k] + part * inner_table[k + 1])
+        outer[n] = std[n, 0] * np.exp((1 - part) * outer_table[k] + part * outer_table[k + 1])
 
 
 def _table(share: float) -> Array:

@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from mocap.errors import SettingsError, WeightsError
 from mocap.lifting.settings import NetworkSettings
 from mocap.storage.atomic import write_bytes
 
-FORMAT = "mocap-liftnet-3"
+FORMAT = "mocap-liftnet-4"
 SHIPPED = Path(__file__).parent / "weights" / "liftnet.npz"
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SettingsError,
@@ -68,10 +68,32 @@ class StdCalibration:
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """One more network as arrays, whose prediction is averaged with the first one's."""
+    """One network as arrays.
+
+    Attributes
+    ----------
+    network : NetworkSettings
+    arrays : dict of str to float32
+        torch's state dict.
+    share : float
+        In the mean of all networks' predictions.
+    bits : int
+        16, or 8 if `in_8_bits` made the arrays so.
+    """
 
     network: NetworkSettings
     arrays: Mapping[str, NDArray[np.float32]]
+    share: float = 1.0
+    bits: int = 16
+
+    def in_8_bits(self) -> Member:
+        """The network with weights of 8 bits and a scale for each output: half as much to read for each window."""
+        arrays = dict(self.arrays)
+        for name, a in arrays.items():
+            if a.ndim == 2:
+                scale = np.maximum(np.abs(a).max(1, keepdims=True), 1e-12) / np.iinfo(np.int8).max
+                arrays[name] = (np.rint(a / scale) * scale).astype(np.float32)
+        return replace(self, arrays=arrays, bits=8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +126,7 @@ class Weights:
     @property
     def members(self) -> tuple[Member, ...]:
         """All networks."""
-        return Member(self.network, self.arrays), *self.others
+        return Member(self.network, self.arrays, 1 - sum(m.share for m in self.others)), *self.others
 
 
 def write_weights(weights: Weights, path: Path) -> None:
@@ -118,7 +140,7 @@ def write_weights(weights: Weights, path: Path) -> None:
     description = {
         "format": FORMAT,
         "network": asdict(weights.network),
-        "others": [asdict(m.network) for m in weights.others],
+        "others": [{"network": asdict(m.network), "share": m.share, "bits": m.bits} for m in weights.others],
         "calibration": asdict(weights.calibration),
         "notes": dict(weights.notes),
     }
@@ -162,10 +184,10 @@ def read_weights(path: Path = SHIPPED) -> Weights:
         notes = {str(k): str(v) for k, v in description["notes"].items()}
         correlation = _symmetric(arrays.pop(_CORRELATION))
         others = []
-        for i, shape in enumerate(description.get("others", [])):
+        for i, shape in enumerate(description["others"]):
             names = [n for n in arrays if n.startswith(_other(i))]
             own = {n.removeprefix(_other(i)): arrays.pop(n).astype(np.float32) for n in names}
-            others.append(Member(NetworkSettings(**shape), own))
+            others.append(Member(NetworkSettings(**shape["network"]), own, float(shape["share"]), int(shape["bits"])))
     except _UNREADABLE as error:
         raise WeightsError(
             "the lifting weights cannot be read", expected=f"a {FORMAT} npz file",

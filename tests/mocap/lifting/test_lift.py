@@ -191,21 +191,29 @@ def test_the_network_in_use_is_the_one_trained(rng, batch):
 
     weights = read_weights()
     rays = rng.normal(0, 0.05, (batch, 1, 17, 2)) + rng.normal(0, 0.01, (batch, 27, 17, 2))
-    w = normalise(
+    one = normalise(
         rays, rng.random((batch, 27, 17)), rng.uniform(0.1, 0.5, (batch, 16)), np.arange(batch) % 2 == 0,
         rng.uniform(0, 0.01, (batch, 17)),
-    ).both_ways()  # fmt: skip
+    )  # fmt: skip
+    w = one.both_ways()
     each = []
     for member in weights.members:
         positions, log_std = FoldedNet(member)(w)
-        each.append(positions)
         with torch.inference_mode():
             arrays = (w.tokens, w.condition, w.camera_from_virtual, w.size)
             lifted = load(member)(WindowInput(*(torch.from_numpy(a) for a in arrays)))
         np.testing.assert_allclose(positions, lifted.positions, atol=3e-4)
         np.testing.assert_allclose(log_std, lifted.log_std, atol=3e-3)
         np.testing.assert_array_equal(OnDevice(member, torch.device("cpu"))(w)[0], lifted.positions)
-    np.testing.assert_allclose(MeanNet.of(weights)(w)[0], np.mean(each, 0), atol=1e-6)
+        each.append((positions[:batch], positions[batch:, H36M_17.mirror] * [-1, 1, 1]))
+    expected = weights.members[0].share * np.mean(each[0], 0)
+    # The others look at whichever has the person on the left.
+    right = one.condition[:, :1, None] > 0
+    for member, (own, image) in zip(weights.members[1:], each[1:], strict=True):
+        expected = expected + member.share * np.where(right, image, own)
+    positions, _, mirror = MeanNet.of(weights)(one)
+    np.testing.assert_allclose(positions, expected, atol=1e-5)
+    np.testing.assert_allclose(mirror[..., 1], np.abs(0.5 * (each[0][0] - each[0][1]))[..., 2], atol=1e-5)
 
 
 def test_one_window_is_lifted_as_among_many(windows, lifter):

@@ -58,9 +58,11 @@ def test_without_rays_only_bones_count(windows, rng):
     np.testing.assert_allclose(fit.root, root, atol=1e-6)
 
 
-def test_errors_that_hang_together_are_corrected_together(windows, rng):
-    """Depths of an arm err by the same amount; knowing that halves what the rays and bones leave."""
-    truth, root, rays, _, _ = scene(windows, rng)
+def arm_depths(windows, rng, draws):
+    """Fits that take errors of one arm's depths for independent, or know that they are the same, and the truth."""
+    truth, root, rays, bones = (
+        np.concatenate([a] * draws) for a in (*scene(windows, rng)[:3], windows["bone_lengths"])
+    )
     spread = np.full((*truth.shape[:2], 2), 0.02)
     spread[:, 14:, 1] = 0.1
     predicted = truth + rng.normal(0, 0.02, truth.shape)
@@ -71,12 +73,20 @@ def test_errors_that_hang_together_are_corrected_together(windows, rng):
     correlation[np.ix_(arm, arm)] = 0.1**2 / (0.1**2 + 0.02**2)
     correlation[arm, arm] = 1
     together = np.tile(np.linalg.inv(correlation), (2, 1, 1))
-    given = root, rays, np.full(rays.shape[:2], 1e-3), windows["bone_lengths"]
-    alone, coupled = (refine(predicted, spread, c, *given) for c in (COUPLING, together))
-    error = [np.linalg.norm(f.positions - truth, axis=-1)[:, 14:].mean() for f in (alone, coupled)]
+    given = root, rays, np.full(rays.shape[:2], 1e-3), bones
+    return truth, [refine(predicted, spread, c, *given) for c in (COUPLING, together)]
+
+
+def test_errors_that_hang_together_are_corrected_together(windows, rng):
+    """Depths of an arm err by the same amount; knowing that halves what the rays and bones leave."""
+    truth, fits = arm_depths(windows, rng, 1)
+    error = [np.linalg.norm(f.positions - truth, axis=-1)[:, 14:].mean() for f in fits]
     assert error[1] < 0.75 * error[0]
-    # What is said of the depth's error agrees with the error better, too.
-    z = [np.abs(f.positions - truth)[:, 15, 2] / np.sqrt(f.covariance[:, 15, 2, 2]) for f in (alone, coupled)]
+
+
+def test_what_is_said_of_errors_that_hang_together_is_right(windows, rng):
+    truth, fits = arm_depths(windows, rng, 40)
+    z = [np.abs(f.positions - truth)[:, 15, 2] / np.sqrt(f.covariance[:, 15, 2, 2]) for f in fits]
     assert abs((z[1] < 1).mean() - 0.683) < abs((z[0] < 1).mean() - 0.683)
 
 

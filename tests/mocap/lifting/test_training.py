@@ -134,6 +134,9 @@ def test_training_repeats_and_resumes(motion_file, tmp_path, monkeypatch):
     lines = (tmp_path / "a.log.jsonl").read_text().splitlines()
     assert [json.loads(x)["step"] for x in lines] == [2, 4]
     weights = read_weights(tmp_path / "a.npz")
+    # Started again, a run that is finished has nothing left to do.
+    assert training.train([motion_file], tmp_path / "a.npz", settings=TINY) == report
+    assert (tmp_path / "a.log.jsonl").read_text().splitlines() == lines
 
     calls = []
     real = training._evaluate
@@ -217,6 +220,14 @@ def test_weights_file(tmp_path):
     for name, array in weights.arrays.items():
         np.testing.assert_array_equal(array, again.arrays[name])
     assert weights_digest(tmp_path / "copy.npz") == weights_digest()
+
+
+def test_eight_bits_keep_weights_to_half_a_step():
+    member = read_weights().members[0]
+    for name, rounded in member.in_8_bits().arrays.items():
+        a = member.arrays[name]
+        step = np.abs(a).max(1, keepdims=True) / 127 if a.ndim == 2 else 0
+        assert (np.abs(rounded - a) <= 0.501 * step).all(), name
 
 
 def test_bad_weights(tmp_path):
