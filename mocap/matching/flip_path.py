@@ -197,3 +197,52 @@ def view_viterbi(
     for t in range(T - 1, -1, -1):
         flipped[t] = state
         state = back[t, 1] if state else back[t, 0]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def decide_together(
+    cost: Array, unary: Array, core: Ints, starts: Bools, flip_rate: float, change_cost: float, causal: bool,
+    flip_cost: Array, flipped: Bools,
+) -> bool:  # fmt: skip
+    """Which of the core views are flipped when; whether any path with a flip was to be looked for.
+
+    Parameters
+    ----------
+    cost : float64 [T, V, C]
+    unary : float64 [T, V]
+        Cost of being flipped, without that of its rarity.
+    core : int64 [C], starts : bool [T], flip_rate, change_cost : float, causal : bool
+    flip_cost : float64 [T, V]
+        Result: `unary` and the cost of rarity.
+    flipped : bool [V, T]
+        Result, of the core views; False before.
+    """
+    T, V, C = cost.shape
+    within, own = np.empty((T, C, C)), np.empty((T, C))
+    states, frames, prior = np.zeros((T, C), np.bool_), np.empty(T, np.bool_), np.empty(V)
+    prior[:] = np.log((1.0 - flip_rate) / flip_rate)
+    # Two rounds: a view that flips often is the likelier culprit where two views disagree.
+    for turn in range(1 if causal else 2):
+        for t in range(T):
+            for v in range(V):
+                flip_cost[t, v] = unary[t, v] + prior[v]
+        if not flip_possible(cost, flip_cost, core, starts, change_cost, frames) and turn == 0:
+            return False
+        frames |= causal
+        for t in range(T):
+            for a in range(C):
+                own[t, a] = flip_cost[t, core[a]]
+                for b in range(C):
+                    within[t, a, b] = cost[t, core[a], b]
+        joint_viterbi(within, starts, own, change_cost, states, frames, causal)
+        count = np.zeros(V)
+        for a in range(C):
+            for t in range(T):
+                flipped[core[a], t] = states[t, a]
+                count[core[a]] += states[t, a]
+        if count.sum() == 0.0:
+            break  # a rarer flip is no more probable
+        for v in range(V):
+            rate = min(max((count[v] + 10.0 * flip_rate) / (T + 10.0), 1e-4), 0.49)
+            prior[v] = np.log((1.0 - rate) / rate)
+    return True

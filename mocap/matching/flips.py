@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mocap.matching.flip_path import JOINT_VIEWS, flip_possible, joint_viterbi, view_viterbi
+from mocap.matching.flip_path import JOINT_VIEWS, decide_together, view_viterbi
 from mocap.matching.poses import ray_off_ray
 from mocap.skeleton import Skeleton
 
@@ -235,24 +235,10 @@ class FlipEvidence:
         """
         T, V = cost.shape[:2]
         flipped = np.zeros((V, T), bool)
-        change_cost, rare = log((1 - change_rate) / change_rate), log((1 - flip_rate) / flip_rate)
-        flip_cost = np.full((T, V), rare) if unary is None else unary + rare
-        frames = np.empty(T, bool)
-        if not flip_possible(cost, flip_cost, self.core, self.starts, change_cost, frames):
+        change_cost = log((1 - change_rate) / change_rate)
+        flip_cost, unary = np.empty((T, V)), np.zeros((T, V)) if unary is None else unary
+        if not decide_together(cost, unary, self.core, self.starts, flip_rate, change_cost, causal, flip_cost, flipped):
             return flipped
-        within = np.ascontiguousarray(cost[:, self.core])
-        # Two rounds: a view that flips often is the likelier culprit where two views disagree.
-        for round_ in range(1 if causal else 2):
-            if round_:
-                rate = np.clip((flipped.sum(1) + 10 * flip_rate) / (T + 10), 1e-4, 0.49)
-                flip_cost = (0.0 if unary is None else unary) + np.tile(np.log((1 - rate) / rate), (T, 1))
-                flip_possible(cost, flip_cost, self.core, self.starts, change_cost, frames)
-            states = np.zeros((T, len(self.core)), bool)
-            own = np.ascontiguousarray(flip_cost[:, self.core])
-            joint_viterbi(within, self.starts, own, change_cost, states, frames | causal, causal)
-            flipped[self.core] = states.T
-            if not states.any():
-                break  # a rarer flip is no more probable
         for v in np.setdiff1d(np.arange(V), self.core) if len(self.core) < V else ():
             sign = np.where(flipped[self.core], -1.0, 1.0).T
             advantage = (cost[:, v] * sign).sum(1)

@@ -11,6 +11,8 @@ CAP_M = 0.5
 # Exchanging left and right must make a detection fit better by this, metres, to be believed.
 TURN_M = 0.03
 _ROUGH_M, _FINE_M = 0.2, 0.04
+# Columns of what `_put_ray` makes.
+_RAY = 16
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -51,7 +53,8 @@ def ray_off_ray(
     sin2 = 1.0 - cosine * cosine
     if not sin2 > 1e-6:
         return np.nan
-    s, q = (along_a - cosine * along_b) / sin2, (cosine * along_a - along_b) / sin2
+    one = 1.0 / sin2
+    s, q = (along_a - cosine * along_b) * one, (cosine * along_a - along_b) * one
     if s <= 0.0 or q <= 0.0:
         return 1e3
     gap2 = base2 + s * s + q * q - 2.0 * s * q * cosine - 2.0 * s * along_a + 2.0 * q * along_b
@@ -150,52 +153,56 @@ def turn_slot(
 
 
 @njit(cache=True, error_model="numpy")
-def _robust_joint(origin: Array, d: Array, weight: Array, n: int, X: Array, known: bool) -> bool:
+def _robust_joint(rays: Array, n: int, X: Array, known: bool) -> bool:
     """Point X [3] that most of n rays agree on; X is the start where `known`. Whether two agree.
 
-    Written out in scalars: it runs for every joint of every frame.
+    `rays` are from `_put_ray`. Written out in scalars: it runs for every joint of every frame.
     """
     x, y, z = X[0], X[1], X[2]
     agreeing = 0
     for step in range(5):
         scale = max(_ROUGH_M * 0.5**step, _FINE_M)
+        narrow = 1.0 / (scale * scale)
         a = b = c = e = f = h = 0.0  # H = [[a, b, c], [b, e, f], [c, f, h]]
         p = q = r = 0.0
         agreeing, worst = 0, 0.0
         for i in range(n):
-            w = weight[i]
-            dx, dy, dz = d[i, 0], d[i, 1], d[i, 2]
-            ox, oy, oz = origin[i, 0], origin[i, 1], origin[i, 2]
+            w = rays[i, 6]
             if step > 0 or known:
-                ex, ey, ez = x - ox, y - oy, z - oz
-                along = dx * ex + dy * ey + dz * ez
+                ex, ey, ez = x - rays[i, 0], y - rays[i, 1], z - rays[i, 2]
+                along = rays[i, 3] * ex + rays[i, 4] * ey + rays[i, 5] * ez
                 distance2 = max(ex * ex + ey * ey + ez * ez - along * along, 0.0) if along > 0.0 else 1e6
                 worst = max(worst, distance2)
-                distance2 /= scale * scale
+                distance2 *= narrow
                 w /= (1.0 + distance2) * (1.0 + distance2)
                 agreeing += distance2 < 4.0
-            along = dx * ox + dy * oy + dz * oz
-            p += w * (ox - along * dx)
-            q += w * (oy - along * dy)
-            r += w * (oz - along * dz)
-            a += w * (1.0 - dx * dx)
-            e += w * (1.0 - dy * dy)
-            h += w * (1.0 - dz * dz)
-            b -= w * dx * dy
-            c -= w * dx * dz
-            f -= w * dy * dz
+            a, b, c = a + w * rays[i, 7], b + w * rays[i, 8], c + w * rays[i, 9]
+            e, f, h = e + w * rays[i, 10], f + w * rays[i, 11], h + w * rays[i, 12]
+            p, q, r = p + w * rays[i, 13], q + w * rays[i, 14], r + w * rays[i, 15]
         if step > 0 and worst < 0.25 * _FINE_M * _FINE_M:
             break  # all agree: finer scales change nothing that matters here
         m00, m01, m02 = e * h - f * f, c * f - b * h, b * f - c * e
         det, trace = a * m00 + b * m01 + c * m02, a + e + h
         if not det > 1e-16 * trace * trace * trace or not trace > 1e-9:
             return False
-        m11, m12, m22 = a * h - c * c, b * c - a * f, a * e - b * b
-        x = (m00 * p + m01 * q + m02 * r) / det
-        y = (m01 * p + m11 * q + m12 * r) / det
-        z = (m02 * p + m12 * q + m22 * r) / det
+        m11, m12, m22, one = a * h - c * c, b * c - a * f, a * e - b * b, 1.0 / det
+        x = (m00 * p + m01 * q + m02 * r) * one
+        y = (m01 * p + m11 * q + m12 * r) * one
+        z = (m02 * p + m12 * q + m22 * r) * one
     X[0], X[1], X[2] = x, y, z
     return agreeing >= 2
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _put_ray(
+    rays: Array, i: int, ox: float, oy: float, oz: float, dx: float, dy: float, dz: float, w: float
+) -> None:  # fmt: skip
+    """Row i of rays [V, RAY]: start, direction d, weight, M = I - d d^T (xx, xy, xz, yy, yz, zz) and M start."""
+    along = dx * ox + dy * oy + dz * oz
+    rays[i, 0], rays[i, 1], rays[i, 2], rays[i, 3], rays[i, 4], rays[i, 5], rays[i, 6] = ox, oy, oz, dx, dy, dz, w
+    rays[i, 7], rays[i, 8], rays[i, 9] = 1.0 - dx * dx, -dx * dy, -dx * dz
+    rays[i, 10], rays[i, 11], rays[i, 12] = 1.0 - dy * dy, -dy * dz, 1.0 - dz * dz
+    rays[i, 13], rays[i, 14], rays[i, 15] = ox - along * dx, oy - along * dy, oz - along * dz
 
 
 @njit(cache=True, error_model="numpy")
@@ -228,21 +235,22 @@ def pose_from_slots(
     thickness to a detector's noise. Meant for identity, not for accuracy.
     """
     V, J = centres.shape[0], d.shape[2]
-    X = np.empty(3)
-    origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
+    X, rays = np.empty(3), np.empty((V, _RAY))
     found = 0
     for j in range(J):
         n = 0
         for v in range(V):
-            if slots[v] >= 0 and weight[v, slots[v], j] > 0.0:
-                for x in range(3):
-                    origin[n, x], rays[n, x] = centres[v, x], d[v, slots[v], j, x]
-                w[n] = weight[v, slots[v], j]
+            s = slots[v]
+            if s >= 0 and weight[v, s, j] > 0.0:
+                _put_ray(
+                    rays, n, centres[v, 0], centres[v, 1], centres[v, 2], d[v, s, j, 0], d[v, s, j, 1], d[v, s, j, 2],
+                    weight[v, s, j],
+                )  # fmt: skip
                 n += 1
         for x in range(3):
             X[x] = start[j, x]
             pose[j, x] = np.nan
-        if n >= 2 and _robust_joint(origin, rays, w, n, X, not np.isnan(X[0])):
+        if n >= 2 and _robust_joint(rays, n, X, not np.isnan(X[0])):
             for x in range(3):
                 pose[j, x] = X[x]
             found += 1
@@ -281,18 +289,18 @@ def poses_from_views(centres: Array, d: Array, weight: Array, poses: Array) -> N
         Result, metres; NaN where fewer than two rays agree.
     """
     V, N, J = weight.shape
-    X = np.empty(3)
-    origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
+    X, rays = np.empty(3), np.empty((V, _RAY))
     for n in range(N):
         for j in range(J):
             m = 0
             for v in range(V):
                 if weight[v, n, j] > 0.0:
-                    for x in range(3):
-                        origin[m, x], rays[m, x] = centres[v, x], d[v, n, j, x]
-                    w[m] = weight[v, n, j]
+                    _put_ray(
+                        rays, m, centres[v, 0], centres[v, 1], centres[v, 2], d[v, n, j, 0], d[v, n, j, 1],
+                        d[v, n, j, 2], weight[v, n, j],
+                    )  # fmt: skip
                     m += 1
-            good = m >= 2 and _robust_joint(origin, rays, w, m, X, False)
+            good = m >= 2 and _robust_joint(rays, m, X, False)
             for x in range(3):
                 poses[n, j, x] = X[x] if good else np.nan
 
@@ -316,8 +324,7 @@ def turned_poses(
         Result: the frames with a flipped view.
     """
     V, N, _ = weight.shape
-    X = np.empty(3)
-    origin, rays, w = np.empty((V, 3)), np.empty((V, 3)), np.empty(V)
+    X, rays = np.empty(3), np.empty((V, _RAY))
     for n in range(N):
         changed[n] = False
         for v in range(V):
@@ -330,10 +337,11 @@ def turned_poses(
                 for v in range(V):
                     k = pairs[i, 1 - side] if flipped[v, n] else j
                     if weight[v, n, k] > 0.0:
-                        for x in range(3):
-                            origin[m, x], rays[m, x] = centres[v, x], d[v, n, k, x]
-                        w[m] = weight[v, n, k]
+                        _put_ray(
+                            rays, m, centres[v, 0], centres[v, 1], centres[v, 2], d[v, n, k, 0], d[v, n, k, 1],
+                            d[v, n, k, 2], weight[v, n, k],
+                        )  # fmt: skip
                         m += 1
-                good = m >= 2 and _robust_joint(origin, rays, w, m, X, False)
+                good = m >= 2 and _robust_joint(rays, m, X, False)
                 for x in range(3):
                     poses[n, j, x] = X[x] if good else np.nan
