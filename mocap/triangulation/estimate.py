@@ -128,14 +128,17 @@ def triangulate_rows(
 
 def _triangulated(matches: Rows[Matches], rig: CameraRig, settings: TriangulationSettings) -> Iterator[Trajectories3D]:
     noise = learn_noise(matches, rig, settings)
-    lasting = learn_persistence(matches, rig, noise, settings)
     V, _, P, J = matches.head.confidence.shape
     # Of large rigs and crowds fewer frames at a time.
     size = max(1, min(settings.chunk_frames, _CHUNK_OBSERVATIONS // max(1, V * P * J)))
     reasons = np.zeros(len(Reason), np.int64)
-    for rows in spans(len(matches.frames), size) if len(matches.frames) else [slice(0, 0)]:
+    T = len(matches.frames)
+    # A take in one piece is fitted once, for what it teaches too.
+    whole = _fitted(_observations(matches.read(slice(0, T))), rig, noise, settings) if size >= T else None
+    lasting = learn_persistence(matches, rig, noise, settings, whole)
+    for rows in spans(T, size) if T else [slice(0, 0)]:
         part = matches.read(rows)
-        points = triangulate_points(_observations(part), rig, noise, settings)
+        points = _finished(whole or _fitted(_observations(part), rig, noise, settings), rig)
         shape = (len(part.frames), P, J)
         found = points.reason == Reason.FOUND
         bits = (points.inlier > 0.5) @ (np.uint64(1) << np.arange(V, dtype=np.uint64))
@@ -212,9 +215,13 @@ def learn_noise(matches: Matches | Rows[Matches], rig: CameraRig, settings: Tria
 
 
 def learn_persistence(
-    matches: Matches | Rows[Matches], rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
-) -> Persistence:
-    """How errors hang together in time (`mocap.triangulation.persistence`), from blocks of frames of the take."""
+    matches: Matches | Rows[Matches], rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings,
+    whole: _Fitted | None = None,
+) -> Persistence:  # fmt: skip
+    """How errors hang together in time (`mocap.triangulation.persistence`), from blocks of frames of the take.
+
+    `whole` is the fit of all its frames, where there is one.
+    """
     source = MemoryRows(matches) if isinstance(matches, Matches) else matches
     head, T = source.head, len(source.frames)
     V, _, P, J = head.confidence.shape
@@ -226,11 +233,14 @@ def learn_persistence(
     rows = np.minimum(starts[:, None] + np.arange(length), T - 1)
     # Blocks of a short take meet: no row twice.
     rows, first = np.unique(rows, return_index=True)
-    batch = _observations(pick(source, rows))
-    fit = _fit(batch, view := _normalised(batch, rig), rig, noise, settings)
-    used = (fit.gamma > 0.5) & (fit.reason == Reason.FOUND)[:, None]
+    if whole is None:
+        fitted, joints = _fitted(_observations(pick(source, rows)), rig, noise, settings), np.arange(len(rows) * P * J)
+    else:
+        fitted, joints = whole, (rows[:, None] * (P * J) + np.arange(P * J)).ravel()
+    fit, view = fitted.fit, fitted.view
+    used = (fit.gamma[joints] > 0.5) & (fit.reason[joints] == Reason.FOUND)[:, None]
     used[used.sum(1) < min(3, V)] = False
-    found = agreement(rig.R, rig.t, view.u, view.A, fit.sigma, used, fit.X)
+    found = agreement(rig.R, rig.t, view.u[joints], view.A[joints], fit.sigma[joints], used, fit.X[joints])
     lasting = persistence(found, first // length, source.frames[rows], head.fps)
     log.debug("errors: %s", lasting)
     return lasting
@@ -240,13 +250,16 @@ def triangulate_points(
     batch: Observations, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings
 ) -> Points:
     """Triangulate N joints with a known noise model."""
-    lenses = Lenses.of(rig)
-    view = _normalised(batch, rig)
-    fit = _fit(batch, view, rig, noise, settings)
+    return _finished(_fitted(batch, rig, noise, settings), rig)
+
+
+def _finished(fitted: _Fitted, rig: CameraRig) -> Points:
+    """A step on the full lens model, errors and consistency; the points of the fit move with it."""
+    lenses, fit, view = Lenses.of(rig), fitted.fit, fitted.view
     error = np.empty(len(fit.X))
     finish_points(
-        lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), _poses(rig), batch.pixels, fit.gamma, fit.sigma,
-        fit.X, error,
+        lenses.K, lenses.distortion, np.asarray(lenses.fisheye, bool), _poses(rig), fitted.batch.pixels, fit.gamma,
+        fit.sigma, fit.X, error,
     )  # fmt: skip
     used = fit.gamma > 0.5
     direction, spread = np.empty((*used.shape, 3)), np.empty(len(used))
@@ -287,6 +300,20 @@ class _Fit:
     leverage: Array
     reason: NDArray[np.uint8]
     sigma: Array
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """A batch, its ideal coordinates, and what was found."""
+
+    batch: Observations
+    view: _Normalised
+    fit: _Fit
+
+
+def _fitted(batch: Observations, rig: CameraRig, noise: NoiseModel, settings: TriangulationSettings) -> _Fitted:
+    view = _normalised(batch, rig)
+    return _Fitted(batch, view, _fit(batch, view, rig, noise, settings))
 
 
 def _fit(
