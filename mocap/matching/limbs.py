@@ -161,8 +161,8 @@ def give_back_limbs(
     slot : int16 [V, T, P]
     observation : int32 [V, T, P, J]
         slot * J + joint taken for every joint; changed in place.
-    touched : bool [P]
-        Becomes True for those of whom an observation has changed.
+    touched : bool [P, T]
+        Becomes True where an observation has changed.
 
     Returns
     -------
@@ -190,7 +190,7 @@ def give_back_limbs(
                     open_to, _SIGMA_M, cost,
                 )  # fmt: skip
                 assign(cost, gate, column)
-                moved += _take(column, home, side, limbs[partner[limb]], weight[v, t], observation[v, t], touched)
+                moved += _take(column, home, side, limbs[partner[limb]], weight[v, t], observation[v, t], touched[:, t])
     return moved
 
 

@@ -93,11 +93,12 @@ def settle(
             for name, where in flipped.items():
                 flips[name][:, p] += where[:, inner].sum(1)
         if skeleton is not None and settings.repair_limbs and V > 2 and P:
-            table, touched = limb_table(skeleton), np.zeros(P, bool)
+            table, touched = limb_table(skeleton), np.zeros((P, part.shape[1]), bool)
             moved += int(give_back_limbs(centres, rays.d, rays.weight, tracks, *table, own, part, touched))
-            for changed in np.flatnonzero(touched).tolist():
-                d, weight = rays.of_person(part, changed)
-                poses_from_views(centres, d, weight, poses[changed])
+            for p in np.flatnonzero(touched.any(1)).tolist():
+                frames, again = touched[p], np.empty((int(touched[p].sum()), *poses.shape[2:]))
+                poses_from_views(centres, *rays.at(frames).of_person(part[:, frames], p), again)
+                poses[p, frames] = again
         _measure(lenses, keypoints, context, inner, poses, own, part, (score[:, block], runner_up[:, block]))
         observation[:, block] = part[:, inner]
     _report(flips, moved, rig, T)
@@ -137,6 +138,10 @@ class _Rays:
     def of(keypoints: Keypoints2D, lenses: Lenses, rows: slice) -> _Rays:
         d, weight = all_rays(keypoints, lenses, rows)
         return _Rays(d, weight)
+
+    def at(self, frames: Bools) -> _Rays:
+        """Those of some frames [T]."""
+        return _Rays(self.d[:, frames], self.weight[:, frames])
 
     def of_person(self, observation: NDArray[np.int32], p: int) -> tuple[Array, Array]:
         """Rays [V, T, J, 3] and weight [V, T, J] of person p's observations, of [V, T, P, J]."""
