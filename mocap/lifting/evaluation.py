@@ -141,7 +141,7 @@ def averaged(parts: Sequence[Weights], shares: Sequence[float], sets: Sequence[W
     Parameters
     ----------
     parts : sequence of Weights
-        Networks of the same window, one each; the notes are the first one's, the others get 8 bits.
+        Networks of the same window, one each, which get 8 bits; the notes are the first one's.
     shares : sequence of float
         Of the others in the mean.
     sets : sequence of Windows
@@ -149,11 +149,11 @@ def averaged(parts: Sequence[Weights], shares: Sequence[float], sets: Sequence[W
     reference : Windows
         Smoothed windows of the training people, as `correlated` takes them.
     """
-    first = parts[0]
-    others = [
-        replace(part.members[0], share=share).in_8_bits() for part, share in zip(parts[1:], shares, strict=True)
-    ]  # fmt: skip
-    plain = Weights(first.network, first.arrays, StdCalibration(), first.notes, others=tuple(others))
+    first, *others = (part.members[0].in_8_bits() for part in parts)
+    plain = Weights(
+        first.network, first.arrays, StdCalibration(), parts[0].notes, bits=first.bits,
+        others=tuple(replace(m, share=share) for m, share in zip(others, shares, strict=True)),
+    )  # fmt: skip
     lifter, scales = Lifter(plain), []
     for bones in (False, True):
         ratios = []

@@ -17,7 +17,7 @@ from mocap.lifting.refine import refine
 from mocap.lifting.root import place_root
 from mocap.lifting.smoothing import Smoothed, smooth_window
 from mocap.lifting.uncertainty import Evidence, pooled_intervals
-from mocap.lifting.virtual_view import across_along, middle_rays, own_std, to_camera
+from mocap.lifting.virtual_view import across_along, middle_rays, own_std, seen_only, to_camera
 from mocap.lifting.weights import SHIPPED, Weights, read_weights
 from mocap.skeleton import H36M_17
 from mocap.storage.atomic import atomic_path
@@ -212,9 +212,8 @@ class Lifter:
     def _smooth(self, rays: Array, confidence: Array) -> tuple[Smoothed, NDArray[np.bool_], Array]:
         """The network's window without noise, what of it was seen, and its confidence."""
         rays, confidence = _fit_window(rays, confidence, self.window)
-        seen = np.isfinite(rays).all(-1) & (confidence > 0)
-        confidence = np.where(seen, confidence, 0.0)
-        return smooth_window(np.where(seen[..., None], rays, 0.0), confidence), seen, confidence
+        rays, confidence, seen = seen_only(rays, confidence)
+        return smooth_window(rays, confidence), seen, confidence
 
     def predict(self, rays: Numbers, confidence: Numbers, bone_lengths: Array, ray_std: Numbers) -> Prediction:
         """Of smoothed windows [N, W, 17, 2], 0 where not seen; rows of bone lengths with a NaN are not known.

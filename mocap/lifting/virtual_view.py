@@ -17,6 +17,21 @@ _LEAST_WEIGHT = 0.05
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
+def seen_only(rays: Array, confidence: Array) -> tuple[Array, Array, Mask]:
+    """Rays [N, W, 17, 2] and confidence [N, W, 17] with zeros where a joint was not seen, and where it was."""
+    seen = np.zeros(confidence.shape, np.bool_)
+    clean, trust = np.zeros(rays.shape), np.zeros(confidence.shape)
+    for n in range(len(rays)):
+        for t in range(rays.shape[1]):
+            for j in range(rays.shape[2]):
+                x, y = rays[n, t, j, 0], rays[n, t, j, 1]
+                if confidence[n, t, j] > 0 and np.isfinite(x) and np.isfinite(y):
+                    seen[n, t, j], trust[n, t, j] = True, confidence[n, t, j]
+                    clean[n, t, j, 0], clean[n, t, j, 1] = x, y
+    return clean, trust, seen
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
 def middle_rays(middle: Array, std: Array, confidence: Array, turn: Array) -> tuple[Array, Array, Array]:
     """The middle frame as the virtual camera sees it.
 

@@ -24,6 +24,7 @@ _UNREADABLE = (
 )  # fmt: skip
 _FEATURES, _ERRORS = 5, 48
 _CORRELATION = "correlation"  # its name in the file, beside the network's arrays
+_STEP = ".step"
 _TRAIN = "mocap train-lifter DATA --output FILE makes one"
 
 
@@ -88,12 +89,14 @@ class Member:
 
     def in_8_bits(self) -> Member:
         """The network with weights of 8 bits and a scale for each output: half as much to read for each window."""
-        arrays = dict(self.arrays)
-        for name, a in arrays.items():
-            if a.ndim == 2:
-                scale = np.maximum(np.abs(a).max(1, keepdims=True), 1e-12) / np.iinfo(np.int8).max
-                arrays[name] = (np.rint(a / scale) * scale).astype(np.float32)
+        arrays = {n: np.rint(a / _scale(a)) * _scale(a) if a.ndim == 2 else a for n, a in self.arrays.items()}
         return replace(self, arrays=arrays, bits=8)
+
+
+def _scale(a: NDArray[np.float32]) -> NDArray[np.float32]:
+    """For each row [out, 1] the step of 8 bits, in 11 bits so that products with it are exact, and found again."""
+    mantissa, exponent = np.frexp(np.maximum(np.abs(a).max(1, keepdims=True), 1e-12) / np.float32(127))
+    return np.ldexp(np.ceil(mantissa * 2048) / 2048, exponent).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +113,8 @@ class Weights:
         Of the errors of joints 1-16 (x, y across and z along the view), without and with known bones.
     others : tuple of Member
         Further networks of the same window.
+    bits : int
+        See `Member`.
     notes : dict of str to str
         Data, settings, code version: what the model card says.
     """
@@ -122,11 +127,12 @@ class Weights:
         default_factory=lambda: np.tile(np.eye(_ERRORS, dtype=np.float32), (2, 1, 1))
     )
     others: tuple[Member, ...] = ()
+    bits: int = 16
 
     @property
     def members(self) -> tuple[Member, ...]:
         """All networks."""
-        return Member(self.network, self.arrays, 1 - sum(m.share for m in self.others)), *self.others
+        return Member(self.network, self.arrays, 1 - sum(m.share for m in self.others), self.bits), *self.others
 
 
 def write_weights(weights: Weights, path: Path) -> None:
@@ -140,16 +146,17 @@ def write_weights(weights: Weights, path: Path) -> None:
     description = {
         "format": FORMAT,
         "network": asdict(weights.network),
+        "bits": weights.bits,
         "others": [{"network": asdict(m.network), "share": m.share, "bits": m.bits} for m in weights.others],
         "calibration": asdict(weights.calibration),
         "notes": dict(weights.notes),
     }
     text = json.dumps(description, sort_keys=True).encode()
-    content = {"description": np.frombuffer(text, np.uint8)}
-    arrays = {**weights.arrays, _CORRELATION: weights.correlation}
-    for i, member in enumerate(weights.others):
-        arrays |= {f"{_other(i)}{name}": a for name, a in member.arrays.items()}
-    content |= {name: np.asarray(a, np.float16) for name, a in sorted(arrays.items())}
+    content: dict[str, NDArray[np.generic]] = {"description": np.frombuffer(text, np.uint8)}
+    arrays: dict[str, NDArray[np.generic]] = {_CORRELATION: np.asarray(weights.correlation, np.float16)}
+    for i, member in enumerate(weights.members):
+        arrays |= {f"{_prefix(i)}{name}": a for name, a in _packed(member).items()}
+    content |= dict(sorted(arrays.items()))
     buffer = io.BytesIO()
     # numpy's own savez stamps the time of day into the archive.
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -183,23 +190,41 @@ def read_weights(path: Path = SHIPPED) -> Weights:
         calibration = StdCalibration(**{k: StdScales(**v) for k, v in description["calibration"].items()})
         notes = {str(k): str(v) for k, v in description["notes"].items()}
         correlation = _symmetric(arrays.pop(_CORRELATION))
-        others = []
+        bits, others = int(description["bits"]), []
         for i, shape in enumerate(description["others"]):
-            names = [n for n in arrays if n.startswith(_other(i))]
-            own = {n.removeprefix(_other(i)): arrays.pop(n).astype(np.float32) for n in names}
+            names = [n for n in arrays if n.startswith(_prefix(i + 1))]
+            own = _unpacked({n.removeprefix(_prefix(i + 1)): arrays.pop(n) for n in names})
             others.append(Member(NetworkSettings(**shape["network"]), own, float(shape["share"]), int(shape["bits"])))
+        first = _unpacked(arrays)
     except _UNREADABLE as error:
         raise WeightsError(
             "the lifting weights cannot be read", expected=f"a {FORMAT} npz file",
             found=f"{type(error).__name__}: {error}", where=str(path), hint=_TRAIN,
         ) from error  # fmt: skip
-    first = {n: a.astype(np.float32) for n, a in arrays.items()}
-    return Weights(network, first, calibration, notes, correlation, tuple(others))
+    return Weights(network, first, calibration, notes, correlation, tuple(others), bits)
 
 
-def _other(number: int) -> str:
-    """What the names of a further network's arrays begin with."""
-    return f"other_{number}."
+def _prefix(number: int) -> str:
+    """What the names of a network's arrays begin with."""
+    return f"other_{number - 1}." if number else ""
+
+
+def _packed(member: Member) -> dict[str, NDArray[np.generic]]:
+    """The arrays as they are stored: float16, or int8 with its steps beside it."""
+    packed: dict[str, NDArray[np.generic]] = {}
+    for name, a in member.arrays.items():
+        if member.bits == 8 and a.ndim == 2:
+            packed[name], packed[f"{name}{_STEP}"] = np.rint(a / _scale(a)).astype(np.int8), _scale(a)
+        else:
+            packed[name] = np.asarray(a, np.float16)
+    return packed
+
+
+def _unpacked(arrays: Mapping[str, NDArray[np.floating]]) -> dict[str, NDArray[np.float32]]:
+    return {
+        n: a.astype(np.float32) * arrays.get(f"{n}{_STEP}", np.float32(1))
+        for n, a in arrays.items() if not n.endswith(_STEP)
+    }  # fmt: skip
 
 
 def _symmetric(correlation: NDArray[np.float16]) -> NDArray[np.float32]:
