@@ -70,23 +70,20 @@ class Measures:
         return quiet_median(self.residual.reshape(len(self.residual), -1), -1)
 
     @cached_property
-    def camera_distance(self) -> Array:
-        """Float64 [V]: median distance of the person's points along a camera's axis, metres; NaN where unknown.
+    def camera_error_m(self) -> Array:
+        """Float64 [V]: median residual as a length at the joint: near cameras see the same mistake in more pixels.
 
         At most some thousand frames are looked at.
         """
         t = self.take
         part = slice(None, None, max(1, len(t.matches.frames) // _CHUNK))
-        solid = t.raw.source[part] == Source.TRIANGULATED
-        points = t.raw.positions[part][solid].astype(np.float64)
-        if not len(points):
-            return np.full(len(t.matches.cameras), np.nan)
-        return np.median(points @ t.rig.R[:, 2].T + t.rig.t[:, 2], 0)
-
-    @cached_property
-    def camera_error_m(self) -> Array:
-        """Float64 [V]: `camera_error` as a length at the person: near cameras see the same mistake in more pixels."""
-        return np.asarray(self.camera_error * self.camera_distance / self.take.rig.K[:, 0, 0])
+        points = t.raw.positions[part].astype(np.float64)
+        out = np.empty(len(t.matches.cameras))
+        for v, camera in enumerate(t.rig.cameras):
+            depth = points @ camera.R[2] + camera.t[2]
+            length = np.where(depth > 0, self.residual[v, part] * depth / camera.K[0, 0], np.nan)
+            out[v] = quiet_median(length.ravel(), 0)
+        return out
 
     @cached_property
     def used(self) -> Array:

@@ -121,6 +121,24 @@ def test_a_camera_is_not_blamed_for_standing_near() -> None:
     assert not [f for f in find(m) if f.camera and f.severity is Severity.FAULT]
 
 
+def test_cameras_are_not_measured_by_people_whom_they_never_saw() -> None:
+    """A long hall: two cameras at each end, somebody who spends most of the take at the far one."""
+    near = ring_rig(2, seed=5)
+    shift = np.array([25.0, 0.0, 0.0])
+    far = (replace(c, name=f"far_{c.name}", t=c.t - c.R @ shift) for c in near.cameras)
+    rig = CameraRig((*near.cameras, *far))
+    truth = truth_positions(procedural_motion(FRAMES, 25.0, seed=6), COCO_17)
+    turn = int(0.3 * FRAMES)
+    truth[turn:] += shift
+    k = observe(truth, rig, NoiseSettings(sigma_px=3.0), 7, joint_names=COCO_17.joints, fps=25.0)
+    confidence = k.confidence.copy()
+    confidence[:2, turn:] = 0
+    confidence[2:, :turn] = 0
+    m = Measures(take_of(replace(k, confidence=confidence), rig))
+    np.testing.assert_allclose(m.camera_error_m, np.median(m.camera_error_m), rtol=0.5)
+    assert not [f for f in find(m) if "mm at the person" in f.text]
+
+
 def aligned(take: Take, **values) -> Take:
     """The take with what synchronisation found of its cameras; nothing unless given."""
     V = len(take.matches.cameras)
