@@ -93,13 +93,15 @@ def prefect_api(
     DependencyError
         The private server did not start, or the user's own does not answer.
     """
-    home = home_of(session_root)
+    url = os.environ.get("PREFECT_API_URL")
+    # A client of the user's server must not share, or remove, the folder of a private one.
+    home = home_of(session_root / f"client {os.getpid()}") if url else home_of(session_root)
     for name, value in {**_QUIET, "PREFECT_HOME": str(home)}.items():
         os.environ.setdefault(name, value)
     if results is not None:
         os.environ["PREFECT_LOCAL_STORAGE_PATH"] = str(results)
     try:
-        if url := os.environ.get("PREFECT_API_URL"):
+        if url:
             check_api(url)
             yield False
         else:
@@ -108,7 +110,8 @@ def prefect_api(
                 yield True
     finally:
         # Nothing in them is needed again: what a run did is in the session's own record.
-        shutil.rmtree(home, ignore_errors=True)
+        if url:
+            shutil.rmtree(home, ignore_errors=True)
         if results is not None:
             os.environ.pop("PREFECT_LOCAL_STORAGE_PATH", None)
             shutil.rmtree(results, ignore_errors=True)

@@ -13,13 +13,17 @@ import logging
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 logger = logging.getLogger(__name__)
 
 _OWNED = "in-use"
 """A file that the owner of a folder keeps locked: the lock ends with the process, however it ends."""
+_OLD_S = 7 * 86400.0
+"""Folders without that file are of earlier versions, or of a moment in which all was lost; after a week they go."""
 
 
 def home_of(session_root: Path) -> Path:
@@ -70,23 +74,41 @@ def keep_prepared_database(home: Path) -> None:
 
 @contextlib.contextmanager
 def taken(home: Path) -> Iterator[None]:
-    """An empty folder of one's own while the context lasts; folders whose owners are dead are removed."""
-    for mark in home.parent.glob(f"*/{_OWNED}"):
-        _remove_if_left(mark)
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True, exist_ok=True)
-    own = home / f"{_OWNED}.{os.getpid()}"
-    with own.open("wb") as file:
-        # Locked before it has the name that others look for.
-        fcntl.flock(file, fcntl.LOCK_EX)
-        os.replace(own, home / _OWNED)
-        yield
+    """An empty folder of one's own, gone when the context ends; folders whose owners are dead are removed, too."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    # One process at a time looks through the folders or makes one, so that nobody meets one that is half made.
+    with (home.parent / "lock").open("a+b") as all_folders:
+        _lock(all_folders, fcntl.LOCK_EX)
+        for folder in home.parent.iterdir():
+            if folder.is_dir():
+                _remove_if_left(folder)
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(exist_ok=True)
+        owned = (home / _OWNED).open("w+b")
+        _lock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with owned:
+        try:
+            yield
+        finally:
+            shutil.rmtree(home, ignore_errors=True)
 
 
-def _remove_if_left(mark: Path) -> None:
+def _lock(file: IO[bytes], how: int) -> None:
+    """Lock where the file system can; without, folders of killed runs stay until the same session runs again."""
     try:
-        with mark.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(mark.parent, ignore_errors=True)
+        fcntl.flock(file, how)
+    except OSError as error:
+        logger.info("folders of the workflow engine are not locked: %s", error)
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        with (folder / _OWNED).open("r+b") as mark:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):  # its owner is just removing it
+            if time.time() - folder.stat().st_mtime > _OLD_S:
+                shutil.rmtree(folder)
     except OSError:
-        return  # its owner lives, or it has just gone
+        return  # its owner lives, or nothing can be locked here

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -76,10 +77,16 @@ def test_the_folder_of_a_killed_run_goes_with_the_next_server_and_that_of_a_livi
         assert [run.stdout.readline() for run in runs] == [b"in\n"] * 2
         runs[0].kill()
         runs[0].wait()
+        for name, age in (("of an earlier version", 8 * 86400), ("just made", 0)):
+            (caches / name).mkdir()
+            os.utime(caches / name, (time.time() - age,) * 2)
         with server_folder.taken(home):
             assert [p.name for p in home.iterdir()] == ["in-use"]
             assert not (caches / "killed").exists()
+            assert not (caches / "of an earlier version").exists()
+            assert (caches / "just made").exists()
             assert (caches / "alive" / "prefect.db").exists()
+        assert not home.exists()
     finally:
         for run in runs:
             run.kill()
