@@ -185,7 +185,9 @@ def _start(session: Session, options: RunOptions, to_do: list[UnitPlan], log: Pa
     from flows.collector import collector_paused
     from flows.prefect_server import prefect_api
     from flows.warm_up import warm_up
+    from mocap.stale_kernels import drop_stale_kernels
 
+    drop_stale_kernels()
     root = session.root
     results = session.state / "prefect" if options.cluster else None
     given = Stage.DETECT if session.config.session.keypoints else None  # nothing is detected then

@@ -14,6 +14,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Test the kernels as they are written, not as they were compiled; once, before there are workers."""
+    from mocap.stale_kernels import drop_stale_kernels
+
+    if not hasattr(config, "workerinput"):
+        drop_stale_kernels()
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A seeded generator."""
