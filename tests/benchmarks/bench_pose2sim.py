@@ -47,7 +47,7 @@ for folder in map(Path, sys.argv[2:]):
         triangulate_all(config)
         filter_all(config)
     except Exception as error:
-        print(f"{folder.name}: {error}", file=sys.stderr)
+        sys.exit(f"{folder.name}: {type(error).__name__}: {error}")
     spent += time.process_time() - start
 print(spent, version("pose2sim"))
 """
@@ -107,7 +107,7 @@ def _read_people(folder: Path, frames: int, joints: int) -> np.ndarray:
     """[P, frames, joints, 3] of the filtered TRC files, turned back from y up to z up."""
     found = []
     for path in sorted(folder.glob("pose-3d/*_filt_*.trc")):
-        table = np.genfromtxt(path, delimiter="\t", skip_header=5)
+        table = np.atleast_2d(np.genfromtxt(path, delimiter="\t", skip_header=5))
         one = np.full((frames, joints, 3), np.nan)
         one[table[:, 0].astype(int)] = table[:, 2 : 2 + 3 * joints].reshape(-1, joints, 3)[..., [2, 0, 1]]
         found.append(one)
