@@ -98,6 +98,8 @@ def _fit(helper: Helper) -> _Fitted:
 
 def _gains(fitted: _Fitted, offsets: Array, best: int, rival: int) -> list[Array]:
     """What the pairs of a helper gain that are at other offsets in the best case than in the rival one."""
+    if not np.isfinite(fitted.cost[[best, rival]]).all():  # it can stand nowhere in one of the two
+        return []
     here, there = int(fitted.row[best]), int(fitted.row[rival])
     middle, out = len(offsets) // 2, []
     if abs(offsets[here] - offsets[there]) > NEIGHBOURHOOD_S:

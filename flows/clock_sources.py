@@ -62,7 +62,7 @@ def recorded_clocks(session: Session, keypoints: Keypoints2D, rig: CameraRig, ra
         if settings.sound:
             found.append(offsets_from_sound([read_sound(p) for p in videos], rig.centres, settings.search_s))
         if settings.flash:
-            flash = offsets_from_flash([read_brightness(p) for p in videos], fps, settings.search_s)
+            flash = offsets_from_flash([read_brightness(p) for p in videos], fps, settings.search_s, gaps)
             if flash is None:
                 log.warning("synchronise.flash: no two cameras filmed one clear flash; it tells no times")
             found.append(flash)

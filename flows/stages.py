@@ -257,8 +257,8 @@ class StageSpec:
 STAGES: dict[Stage, StageSpec] = {
     Stage.CALIBRATE: StageSpec(4, (), calibrate_step),
     Stage.DETECT: StageSpec(7, (), detect_step),
-    Stage.SYNCHRONISE: StageSpec(16, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
-    Stage.MATCH: StageSpec(6, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
+    Stage.SYNCHRONISE: StageSpec(17, (Stage.CALIBRATE, Stage.DETECT), synchronise_step),
+    Stage.MATCH: StageSpec(7, (Stage.DETECT, Stage.CALIBRATE, Stage.SYNCHRONISE), match_step),
     Stage.TRIANGULATE: StageSpec(6, (Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), triangulate_step),
     Stage.LIFT: StageSpec(8, (Stage.TRIANGULATE, Stage.MATCH, Stage.CALIBRATE, Stage.SYNCHRONISE), lift_step),
     Stage.FILTER: StageSpec(6, (Stage.LIFT,), filter_step),

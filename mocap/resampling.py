@@ -62,9 +62,15 @@ def to_common_time(keypoints: Keypoints2D, times: TimeModel) -> Keypoints2D:
     appearance = np.empty_like(keypoints.appearance)
     common = keypoints.frames / keypoints.fps
     for v in range(len(keypoints.cameras)):
-        wanted = times.frames_at(v, common, keypoints.fps)
         delay = float(times.row_delay_s[v] * times.rate[v] * keypoints.fps)
-        found = _resample_rows(keypoints, v, wanted, delay) if delay else _resample(keypoints, v, wanted)
+        if delay:
+            counts, wanted = (
+                times.counts(v, keypoints.frames.astype(np.float64)),
+                times.counts_at(v, common, keypoints.fps),
+            )
+            found = _resample_rows(keypoints, v, counts, wanted, delay)
+        else:
+            found = _resample(keypoints, v, times.frames_at(v, common, keypoints.fps))
         points[v], confidence[v], uncertainty[v], appearance[v] = found
     return replace(
         keypoints, keypoints=points, confidence=confidence, uncertainty=uncertainty, appearance=appearance
@@ -107,29 +113,31 @@ def _resample(keypoints: Keypoints2D, view: int, wanted: Array) -> tuple[Array, 
     return x, np.where(kept, c, 0.0), np.where(kept, u, np.nan), look
 
 
-def _resample_rows(keypoints: Keypoints2D, view: int, wanted: Array, delay: float) -> tuple[Array, Array, Array, Array]:
+def _resample_rows(
+    keypoints: Keypoints2D, view: int, counts: Array, wanted: Array, delay: float
+) -> tuple[Array, Array, Array, Array]:
     """As `_resample`, of a camera that reads its rows one after the other, `delay` frames apart.
 
     Of the frames about a wanted time, the one in which row 0 (or, read from below, the last row) is next to it leads;
-    a joint's moment lies between that frame and the one before or behind, as its row says.
+    a joint's moment lies between that frame and the one before or behind, as its row says. Frames [T] and wanted
+    times [T] are counts (`TimeModel.counts`): where some were lost, rows are read on until a frame that is not there.
     """
-    frames = keypoints.frames
-    n = len(frames)
-    step = int(np.gcd.reduce(np.diff(frames))) if n > 1 else 1
-    lead = np.searchsorted(frames, wanted + _SAME, side="right") - 1
+    n = len(counts)
+    step = int(np.gcd.reduce(np.diff(keypoints.frames))) if n > 1 else 1
+    lead = np.searchsorted(counts, wanted + _SAME, side="right") - 1
     if delay < 0:
-        lead = np.searchsorted(frames, wanted - _SAME, side="left")
+        lead = np.searchsorted(counts, wanted - _SAME, side="left")
     near = (lead >= 0) & (lead < n)
     lead = np.clip(lead, 0, n - 1)
-    near &= np.abs(wanted - frames[lead]) < step
+    near &= np.abs(wanted - counts[lead]) < step
     all_views = keypoints.keypoints, keypoints.confidence, keypoints.uncertainty
     parts = tuple(a[view].astype(np.float64) for a in all_views)
     x0, c0, u0 = (a[lead] for a in parts)
-    moment = frames[lead][:, None, None] + delay * x0[..., 1]
+    moment = counts[lead][:, None, None] + delay * x0[..., 1]
     later = wanted[:, None, None] >= moment
-    sides = [_neighbours(parts, frames, lead, side, step) for side in (-1, 1)]
+    sides = [_neighbours(parts, counts, lead, side, step) for side in (-1, 1)]
     x1, c1, u1 = (np.where(later if a.ndim == 3 else later[..., None], b, a) for a, b in zip(*sides, strict=True))
-    there = frames[lead][:, None, None] + np.where(later, step, -step) + delay * x1[..., 1]
+    there = counts[lead][:, None, None] + np.where(later, step, -step) + delay * x1[..., 1]
     exact = np.abs(wanted[:, None, None] - moment) < _SAME
     w = np.where(exact, 0.0, (wanted[:, None, None] - moment) / (there - moment))
     kept = near[:, None, None] & (exact | ((w > 0) & (w <= 1)))
@@ -140,13 +148,11 @@ def _resample_rows(keypoints: Keypoints2D, view: int, wanted: Array, delay: floa
     return np.where(kept[..., None], x, np.nan), np.where(kept, c, 0.0), np.where(kept, u, np.nan), look
 
 
-def _neighbours(
-    parts: Sequence[Array], frames: NDArray[np.int64], lead: Rows, side: int, step: int
-) -> tuple[Array, Array, Array]:
+def _neighbours(parts: Sequence[Array], counts: Array, lead: Rows, side: int, step: int) -> tuple[Array, Array, Array]:
     """Points, confidence and uncertainty of the same people in the frame before (-1) or behind (1); NaN where none."""
-    other = np.clip(lead + side, 0, len(frames) - 1)
+    other = np.clip(lead + side, 0, len(counts) - 1)
     partner = _partners(parts[0][lead], parts[0][other])
-    there = (partner >= 0) & (frames[other] - frames[lead] == side * step)[:, None]
+    there = (partner >= 0) & (counts[other] - counts[lead] == side * step)[:, None]
     x, c, u = (a[other[:, None], np.maximum(partner, 0)] for a in parts)
     return np.where(there[..., None, None], x, np.nan), np.where(there[..., None], c, 0.0), u
 

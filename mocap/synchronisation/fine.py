@@ -65,12 +65,10 @@ def fine_clocks(
     nothing = np.zeros(V)
     model = TimeModel(rig.names, whole, nothing, nothing, "coarse", rate, gaps=gaps)
     matches = match_people(_sample(keypoints, model, behind), rig, MatchingSettings())
-    tracks = _tracks(matches, rig, replace(model, row_delay_s=row_delay), decided)
+    tracks = _tracks(matches, rig, replace(model, row_delay_s=row_delay), decided, behind)
     R, t = rig.R, rig.t
     if behind is not None:
-        camera, period = behind.camera, 1 / (fps * rate[behind.camera])
-        later = (tracks.view == camera) & (tracks.time >= (model.counts(camera, np.array(behind.frame)) - 0.5) * period)
-        tracks = replace(tracks, view=np.where(later, V, tracks.view))
+        camera = behind.camera
         R, t = np.concatenate([R, R[[camera]]]), np.concatenate([t, t[[camera]]])
         start, V = np.append(start, start[camera]), V + 1
     first = Clocks(start, np.zeros(V), np.zeros((2 * V, 2 * V)), np.ones(V))
@@ -107,10 +105,13 @@ def _sample(keypoints: Keypoints2D, model: TimeModel, behind: Gap | None) -> Key
     return take(to_common_time(take(keypoints, needed), model), np.searchsorted(needed, wanted))
 
 
-def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray[np.bool_]) -> PointTracks:
+def _tracks(
+    matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray[np.bool_], behind: Gap | None
+) -> PointTracks:
     """Joints of all people as tracks at the cameras' own times; a jump in the frames parts a track.
 
-    Each point is of the time its row was read at, which stays so between two frames that were interpolated.
+    Each point is of the time its row was read at, which stays so between two frames that were interpolated. The camera
+    that lost frames is another one, the last, from the first frame behind the gap on, whenever its rows were read.
     """
     points = np.where((matches.confidence >= _MIN_CONFIDENCE)[..., None], matches.keypoints, np.nan)
     points = np.where(decided[:, None, None, None, None], points, np.nan).astype(np.float64)
@@ -135,4 +136,9 @@ def _tracks(matches: Matches, rig: CameraRig, model: TimeModel, decided: NDArray
     stated = matches.uncertainty[v, t, p, j].astype(np.float64)
     pixels = np.where(np.isfinite(stated) & (stated > 0), stated, 1.0)
     time = own[v, t] + model.row_delay_s[v] * points[v, t, p, j, 1]
-    return PointTracks(v, track, time, xy[v, t, p, j], pixels / focal[v])
+    view = v
+    if behind is not None:
+        first = model.counts(behind.camera, np.array(behind.frame)) - 0.5
+        later = own[v, t] * matches.fps * model.rate[v] >= first
+        view = np.where((v == behind.camera) & later, len(rig), v)
+    return PointTracks(view, track, time, xy[v, t, p, j], pixels / focal[v])

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.synchronisation import Gap
 from calibration.time_evidence import ClockEvidence
 
 Array = NDArray[np.float64]
@@ -24,8 +25,9 @@ _CLEAR, _LEAST_LEVELS, _ABOVE_OTHERS = 12.0, 4.0, 2.5
 # Rises so near the largest one are the same event: flashes that come in pairs, pictures of several frames' light.
 _EVENT_S = 0.3
 _LEAST_FRAMES = 10
-# Of a frame's length. Where between two exposures the light went on: a uniform error (1 / sqrt(12)), and half as
-# much for the exposure time, which is not known.
+# Of a frame's length. A frame is lit that ends behind the moment: its middle is late by half a frame less half the
+# exposure on average, uniformly within a frame; the exposure, not known, is uniform between nothing and a frame.
+_LATE_FRAMES = 0.25
 _STD_FRAMES = float(np.sqrt(1 / 12 + 1 / 48))
 
 
@@ -73,13 +75,15 @@ def flash_frame(levels: Array, fps: float) -> int | None:
         return None
     # The light may have gone on within an exposure: the frame before the largest rise is a little brighter then.
     first = top
-    while rise[first - 1] > max(least / 2, 0.1 * rise[top]) and top - first < reach:
+    while first > 0 and top - first < reach and rise[first - 1] > max(least / 2, 0.1 * rise[top]):
         first -= 1
     # Nothing is said where the frame in which it may have begun is missing.
-    return first + 1 if known[first - 1] else None
+    return first + 1 if first > 0 and known[first - 1] else None
 
 
-def offsets_from_flash(levels: Sequence[Array], fps: Array, search_s: float) -> ClockEvidence | None:
+def offsets_from_flash(
+    levels: Sequence[Array], fps: Array, search_s: float, gaps: Sequence[Gap] = ()
+) -> ClockEvidence | None:
     """Offsets of the cameras that filmed the same flash.
 
     Parameters
@@ -89,19 +93,30 @@ def offsets_from_flash(levels: Sequence[Array], fps: Array, search_s: float) -> 
     fps : float64 [V]
     search_s : float
         Largest offset; cameras whose flash lies further from most others' saw another one.
+    gaps : sequence of Gap, optional
+        Frames that are known to be lost: those behind count as later.
 
     Returns
     -------
     ClockEvidence or None
-        None where fewer than two cameras filmed one clear flash. To a frame: the standard deviation is 0.32
-        of its length.
+        None where fewer than two cameras filmed one clear flash. A camera that lost the frame in which it may have
+        begun is silent.
+        To a frame: the standard deviation is 0.32 of its length.
     """
     fps = np.asarray(fps, np.float64)
     found = [flash_frame(np.asarray(one, np.float64), float(f)) for one, f in zip(levels, fps, strict=True)]
-    seen = np.array([np.nan if k is None else k for k in found]) / fps
+    counts = np.array([_counted(k, [g for g in gaps if g.camera == v]) for v, k in enumerate(found)])
+    seen = (counts - _LATE_FRAMES) / fps
     if np.isfinite(seen).sum() < 2:
         return None
     alike = np.abs(seen[:, None] - seen) <= search_s
     seen = np.where(alike[int(alike.sum(1).argmax())], seen, np.nan)
     # Seen later in the file: the file began earlier.
     return ClockEvidence("flash", -seen, _STD_FRAMES / fps) if np.isfinite(seen).sum() >= 2 else None
+
+
+def _counted(frame: int | None, gaps: Sequence[Gap]) -> float:
+    """What a frame's number would be had the camera lost none; NaN where the light may have gone on in a gap."""
+    if frame is None or any(g.frame == frame for g in gaps):
+        return np.nan
+    return float(frame + sum(g.missing for g in gaps if g.frame < frame))

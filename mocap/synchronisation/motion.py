@@ -102,14 +102,12 @@ def times_from_motion(
     found, said = _measured(keypoints, rig, rate, coarse, gaps, recorded.row_delays(V)), [""] * V
     if recorded.evidence:
         found, said = _with_recorded(found, coarse.reference, recorded)
-    offset, std, drift, drift_std = found.offset, found.std, found.drift, found.drift_std
+    offset, std = found.offset, found.std
     decided, step = np.isfinite(offset), 1 / (keypoints.fps * rate)
     apart = decided & (np.abs(offset) > _CLEAR_FRAMES * step + _CLEAR_STD * std)
     used = settings.method is SynchronisationMethod.MOTION or bool(apart.any()) or bool((rate != 1).any())
     statements = tuple(
-        _statement(n, v, (drift, drift_std), offset, std, coarse, step[v], used)
-        + said[v]
-        + _lost(v, drops, recorded.gaps)
+        _statement(n, v, found, coarse, step[v], used) + said[v] + _lost(v, drops, recorded.gaps)
         for v, n in enumerate(rig.names)
     )
     notable = drops or (used and apart.any())
@@ -117,19 +115,22 @@ def times_from_motion(
     times = TimeModel(
         rig.names,
         np.where(decided & used, offset, 0.0),
-        np.where(decided & used, drift, 0.0),
+        np.where(decided & used, found.drift, 0.0),
         std,
-        " and ".join(["motion in the take", *(p.source for p in recorded.evidence)])
-        if used
-        else _NOT_APART
-        if decided.all()
-        else _NOT_TOLD,
+        _how_known(decided, used, recorded),
         rate,
-        drift_std,
+        found.drift_std,
         gaps,
         recorded.row_delays(V),
     )
     return MotionTimes(times, statements, offset, std, coarse, drops)
+
+
+def _how_known(decided: NDArray[np.bool_], used: bool, recorded: Recorded) -> str:
+    """Where the times come from, in words."""
+    if used:
+        return " and ".join(["motion in the take", *(p.source for p in recorded.evidence)])
+    return _NOT_APART if decided.all() else _NOT_TOLD
 
 
 def _helped(coarse: CoarseOffsets, recorded: Recorded, step: Array) -> CoarseOffsets:
@@ -290,10 +291,8 @@ def _lost(camera: int, drops: tuple[Drop, ...], stamped: tuple[Gap, ...]) -> str
     return text
 
 
-def _statement(
-    name: str, v: int, drift: tuple[Array, Array], offset: Array, std: Array, coarse: CoarseOffsets, step: float,
-    used: bool,
-) -> str:  # fmt: skip
+def _statement(name: str, v: int, found: _Times, coarse: CoarseOffsets, step: float, used: bool) -> str:
+    offset, std = found.offset, found.std
     if not np.isfinite(offset[v]):
         if not np.isfinite(coarse.offset_s[v]):
             return f"{name}: cannot be decided from this motion ({_why_not(coarse.curves[v])}), taken for 0"
@@ -301,8 +300,8 @@ def _statement(
     if v == coarse.reference:
         return f"{name}: reference"
     text = f"{name}: {1e3 * offset[v]:+.2f} +- {1e3 * std[v]:.2f} ms ({offset[v] / step:+.2f} frames)"
-    if drift[1][v] > 0:
-        text += f", drift {1e6 * drift[0][v]:+.1f} +- {1e6 * drift[1][v]:.1f} ppm"
+    if found.drift_std[v] > 0:
+        text += f", drift {1e6 * found.drift[v]:+.1f} +- {1e6 * found.drift_std[v]:.1f} ppm"
     return text if used else text + ", taken for 0"
 
 

@@ -1,7 +1,9 @@
 """Cameras placed in time with the help of others: made-up costs of a motion that nearly repeats itself."""
 
 import numpy as np
+import pytest
 
+from calibration import time_network
 from calibration.time_network import Helper, judge_with_helpers
 from calibration.time_scan import OffsetCosts, judge
 
@@ -44,3 +46,19 @@ def test_a_third_camera_that_tells_nothing_changes_nothing():
 def test_an_exact_repetition_stays_undecided():
     pairs = [pair(t, k, depth=0.0) for k, t in enumerate((0.4, -0.7, -1.1))]
     assert not judge_with_helpers(pairs[:1], [Helper((pairs[1],), pairs[2])]).is_clear
+
+
+def only(costs, low, high):
+    """Evidence where the recordings overlap for some offsets only."""
+    kept = (low <= costs.offsets_s) & (costs.offsets_s <= high)
+    return OffsetCosts(costs.offsets_s, costs.time, np.where(kept[:, None], costs.cost, np.float32(np.nan)))
+
+
+def test_a_helper_says_nothing_of_offsets_at_which_it_can_stand_nowhere():
+    helper = Helper((only(pair(-0.7, 1), -2.0, 0.0),), only(pair(-0.2, 2), -0.5, 1.0))
+    fitted = time_network._fit(helper)
+    finite = np.flatnonzero(np.isfinite(fitted.cost))
+    outside = len(OFFSETS) - 1
+    assert OFFSETS[finite[[0, -1]]] == pytest.approx([-3.0, 0.5])
+    for best, rival in ((finite[0], outside), (outside, finite[0]), (outside, outside - 60)):
+        assert time_network._gains(fitted, OFFSETS, int(best), int(rival)) == []

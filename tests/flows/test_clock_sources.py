@@ -48,6 +48,14 @@ def test_a_flash_counts_only_where_asked_for(session):
     (found,) = recorded_clocks(asked, keypoints, RIG, np.ones(2)).evidence
     assert found.source == "flash"
     assert found.against(0)[0][1] == pytest.approx(0.48)
+    # Time stamps tell that the second camera lost five frames before the lamp went on.
+    rows = [(n, k, (k + 5 * (v == 1 and k >= 10)) / 25.0) for v, n in enumerate(session.videos) for k in range(50)]
+    table = "\n".join(["cam_id,frame_index,frame_time", *(f"{n},{k},{t:.4f}" for n, k, t in rows)])
+    (session.root / "stamps.csv").write_text(table + "\n")
+    assign(file, [Assignment.parse("synchronise.timestamps=stamps.csv")])
+    _stamps, found = recorded_clocks(Session(session.root), keypoints, RIG, np.ones(2)).evidence
+    assert found.source == "flash"
+    assert found.against(0)[0][1] == pytest.approx(0.48 - 5 / 25)
 
 
 def with_delay(session, text):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from calibration.synchronisation import Gap
 from mocap.synchronisation.flash import flash_frame, offsets_from_flash, read_brightness
 from mocap.video import write_video
 
@@ -33,6 +34,38 @@ def test_offsets_have_their_stated_uncertainty(duration):
         z.append((there - (offset - offset[0]))[1:] / std[1:])
     assert np.abs(z).max() < 3
     assert 0.75 < np.sqrt(np.mean(np.square(z))) < 1.15
+
+
+def test_cameras_of_different_rates_are_not_shifted():
+    fps, z = np.array([120.0, 25.0, 25.0]), []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        offset, at = rng.uniform(-0.5, 0.5, 3), rng.uniform(1.5, 2.5)
+        levels = [filmed(rng, o, f, at, rng.uniform()) for o, f in zip(offset, fps, strict=True)]
+        there, std = offsets_from_flash(levels, fps, 10.0).against(0)
+        z.append((there - (offset - offset[0]))[1:] / std[1:])
+    # The fast camera's error, in both, is a fourth of theirs.
+    assert np.abs(np.mean(z, 0)).max() < 3 / np.sqrt(len(z))
+
+
+def test_lost_frames_count():
+    rng = np.random.default_rng(0)
+    whole, short = (filmed(rng, 0.0, 60.0, 2.0, 0.5) for _ in range(2))
+    short = np.delete(short, [*range(30, 50), *range(150, 160)])
+    known = [Gap(1, 30, 20), Gap(1, 130, 10)]
+    for gaps, late in (([], 20), (known[1:], 20), (known, 0)):
+        offset, _ = offsets_from_flash([whole, short], np.full(2, 60.0), 10.0, gaps).against(0)
+        assert offset[1] == pytest.approx(late / 60)
+    # The light went on while frames were lost: at any of them.
+    lost = np.delete(whole, range(110, 125))
+    assert offsets_from_flash([whole, lost], np.full(2, 60.0), 10.0, [Gap(1, 110, 15)]) is None
+
+
+def test_a_rise_from_the_first_frame_on_has_no_frame_before_it():
+    rise = np.linspace(20, 60, 19)  # the largest one is as far from the start as an event may reach
+    levels = np.concatenate([[0], np.cumsum(rise), np.full(150, rise.sum())])
+    assert flash_frame(levels, 60.0) is None
+    assert flash_frame(np.concatenate([[0, 0], levels]), 60.0) is not None
 
 
 def test_a_short_flash_is_seen_in_its_frame():

@@ -8,11 +8,12 @@ import pytest
 from calibration.errors import CalibrationError, SettingsError
 from calibration.projection import Lenses, project
 from calibration.refinement import RigCorrection
-from calibration.synchronisation import SynchronisationSettings, TimeModel
+from calibration.synchronisation import Gap, SynchronisationSettings, TimeModel
 from mocap.resampling import to_common_time
 from mocap.skeleton import H36M_17
 from mocap.storage.alignment_record import AlignmentRecord
-from mocap.synchronisation import Alignment, align_cameras, times_from_motion
+from mocap.synchronisation import Alignment, align_cameras, fine, times_from_motion
+from mocap.synchronisation.coarse import CoarseOffsets
 from mocap.synchronisation.recorded import Recorded
 from mocap.synthetic.channels import MotionKind
 from mocap.synthetic.motion import procedural_motion, truth_positions
@@ -86,6 +87,27 @@ def test_nothing_is_made_up_across_gaps():
     assert (np.isfinite(found.keypoints[..., 0]) == (found.confidence > 0)).all()
 
 
+@pytest.mark.parametrize("delay", [SLOW, -SLOW])
+@pytest.mark.parametrize("offset", [0.0, 0.007])
+def test_rows_are_not_interpolated_across_lost_frames(delay, offset):
+    first, missing = 30, 20
+    counts = np.arange(T) + missing * (np.arange(T) >= first)
+    _, x = moment_of(counts / FPS + offset, delay, path_of)
+    times = replace(model(delay, offset), gaps=(Gap(0, first, missing),))
+    error = np.linalg.norm(
+        to_common_time(keypoints_of(x[None]), times).keypoints[0] - path_of(np.arange(T) / FPS), axis=-1
+    )
+    assert np.nanmax(error) < 1.02 * np.hypot(90 * 3**2, 60 * 4**2) / 8 / FPS**2
+    known = np.isfinite(error).all((1, 2))
+    assert known[2 : first - 1].all()
+    assert known[first + missing + 2 :].all()
+    assert not np.isfinite(error[first + 1 : first + missing - 1]).any()
+    # Rows of the last frame before the gap, read until the next would begin, and of the first behind it count.
+    if offset:
+        edge = error[first] if delay > 0 else error[first + missing]
+        assert 0 < np.isfinite(edge).sum() < edge.size
+
+
 def filmed(offset, delay):
     """What cameras see of a walk, each row at its own moment."""
     fine = 4
@@ -118,6 +140,20 @@ def test_offsets_of_cameras_that_read_their_rows_at_different_speeds():
     # Half the time in which the rows are read is taken for an offset else.
     ignored = times_from_motion(keypoints, RIG, settings)
     assert (np.abs(ignored.times.offset_s - offset)[1:] > 4e-3).all()
+
+
+@pytest.mark.parametrize("delay", [SLOW, -SLOW])
+def test_frames_behind_a_loss_are_so_in_every_row(monkeypatch, delay):
+    tables = []
+    monkeypatch.setattr(fine, "refine_clocks", lambda tracks, R, t, first, **_: tables.append(tracks) or first)
+    keypoints, none = filmed(np.zeros(3), np.zeros(3)), np.zeros(3)
+    coarse = CoarseOffsets(none, 0, none, (None,) * 3, {})
+    for rows in (none, np.array([0, 0, delay])):
+        fine.fine_clocks(keypoints, RIG, np.ones(3), coarse, (Gap(2, 100, 3),), rows, behind=Gap(2, 100, 3))
+    plain, rolling = tables
+    assert (plain.view == 3).sum() > 100
+    assert plain.time[plain.view == 3].min() * FPS == pytest.approx(103)
+    np.testing.assert_array_equal(rolling.view, plain.view)
 
 
 def test_row_delays_are_kept_with_the_times():
