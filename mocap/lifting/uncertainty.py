@@ -77,7 +77,7 @@ def pooled_intervals(std: Array) -> tuple[Array, Array]:
     """Half-widths that hold 68.3 % and 95 % of the coordinates of Gaussian errors, all three axes together.
 
     `std` [..., 2] is across (two axes) and along the view. No multiple of one number can do both
-    where these differ.
+    where these differ. NaN where either is.
     """
     inner, outer = np.empty(std.shape[:-1]), np.empty(std.shape[:-1])
     _half_widths(std.reshape(-1, 2), _LOG_RATIO, *_TABLES, inner.reshape(-1), outer.reshape(-1))
@@ -89,6 +89,9 @@ def _half_widths(std: Array, ratios: Array, inner_table: Array, outer_table: Arr
     step = ratios[1] - ratios[0]
     for n in range(len(std)):
         at = (np.log(std[n, 1] / std[n, 0]) - ratios[0]) / step
+        if np.isnan(at):  # no place in the table
+            inner[n] = outer[n] = np.nan
+            continue
         at = min(max(at, 0.0), len(ratios) - 1.001)
         k = int(at)
         part = at - k

@@ -58,3 +58,12 @@ def test_one_number_for_three_axes_holds_its_share_of_the_coordinates(rng, ratio
     inner, outer = pooled_intervals(np.array([0.01, 0.01 * ratio]))
     assert (np.abs(errors) < inner).mean() == pytest.approx(0.683, abs=0.003)
     assert (np.abs(errors) < outer).mean() == pytest.approx(0.95, abs=0.002)
+
+
+def test_what_has_no_standard_deviation_has_no_interval():
+    std = np.array([[0.01, 0.02], [np.nan, 0.02], [0.01, np.nan], [0.0, 0.0], [np.inf, np.inf], [0.01, 0.03]])
+    known = np.isin(np.arange(6), (0, 5))
+    for half, few in zip(pooled_intervals(std), pooled_intervals(std[known]), strict=True):
+        assert np.isnan(half[~known]).all()
+        np.testing.assert_array_equal(half[known], few)
+        assert (few > 0).all()
