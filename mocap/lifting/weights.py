@@ -17,7 +17,7 @@ from mocap.errors import SettingsError, WeightsError
 from mocap.lifting.settings import NetworkSettings
 from mocap.storage.atomic import write_bytes
 
-FORMAT = "mocap-liftnet-4"
+FORMAT = "mocap-liftnet-5"
 SHIPPED = Path(__file__).parent / "weights" / "liftnet.npz"
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, SettingsError,
@@ -77,14 +77,14 @@ class Member:
     arrays : dict of str to float32
         torch's state dict.
     share : float
-        In the mean of all networks' predictions.
+        In the mean of all networks' predictions, above 0.
     bits : int
         16, or 8 if `in_8_bits` made the arrays so.
     """
 
     network: NetworkSettings
     arrays: Mapping[str, NDArray[np.float32]]
-    share: float = 1.0
+    share: float
     bits: int = 16
 
     def in_8_bits(self) -> Member:
@@ -112,11 +112,16 @@ class Weights:
     correlation : float32 [2, 48, 48]
         Of the errors of joints 1-16 (x, y across and z along the view), without and with known bones.
     others : tuple of Member
-        Further networks of the same window.
+        Further networks of the same window; together they leave a share for the first.
     bits : int
         See `Member`.
     notes : dict of str to str
         Data, settings, code version: what the model card says.
+
+    Raises
+    ------
+    SettingsError
+        The others' shares are not above 0, or leave nothing for the first network.
     """
 
     network: NetworkSettings
@@ -128,6 +133,14 @@ class Weights:
     )
     others: tuple[Member, ...] = ()
     bits: int = 16
+
+    def __post_init__(self) -> None:
+        shares = [m.share for m in self.others]
+        if not (all(share > 0 for share in shares) and sum(shares) < 1):
+            raise SettingsError(
+                "shares that leave no mean of the networks", expected="each above 0, their sum below 1",
+                found=", ".join(f"{share:g}" for share in shares), where="weights.others",
+            )  # fmt: skip
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -195,13 +208,12 @@ def read_weights(path: Path = SHIPPED) -> Weights:
             names = [n for n in arrays if n.startswith(_prefix(i + 1))]
             own = _unpacked({n.removeprefix(_prefix(i + 1)): arrays.pop(n) for n in names})
             others.append(Member(NetworkSettings(**shape["network"]), own, float(shape["share"]), int(shape["bits"])))
-        first = _unpacked(arrays)
+        return Weights(network, _unpacked(arrays), calibration, notes, correlation, tuple(others), bits)
     except _UNREADABLE as error:
         raise WeightsError(
             "the lifting weights cannot be read", expected=f"a {FORMAT} npz file",
             found=f"{type(error).__name__}: {error}", where=str(path), hint=_TRAIN,
         ) from error  # fmt: skip
-    return Weights(network, first, calibration, notes, correlation, tuple(others), bits)
 
 
 def _prefix(number: int) -> str:

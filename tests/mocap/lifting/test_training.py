@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from mocap.errors import DataError, SettingsError, WeightsError
-from mocap.lifting import training
+from mocap.lifting import evaluation, training
 from mocap.lifting.augmentation import WindowSampler
 from mocap.lifting.dataset import FREE_BONES, read_cameras, read_motion, tree_sums
 from mocap.lifting.dropout import monte_carlo
@@ -19,7 +19,7 @@ from mocap.lifting.features import window_input
 from mocap.lifting.network import LiftNet
 from mocap.lifting.pose_variation import Draw, PoseVariation
 from mocap.lifting.settings import Architecture, LiftingSettings, NetworkSettings, TrainingSettings
-from mocap.lifting.weights import SHIPPED, read_weights, weights_digest, write_weights
+from mocap.lifting.weights import SHIPPED, Member, StdCalibration, Weights, read_weights, weights_digest, write_weights
 from mocap.skeleton import H36M_17
 from mocap.synthetic import procedural_motion, truth_positions
 
@@ -160,6 +160,45 @@ def test_training_repeats_and_resumes(motion_file, tmp_path, monkeypatch):
         training.train([motion_file], tmp_path / "b.npz", settings=replace(TINY, width=48))
 
 
+def test_networks_are_averaged_and_calibrated_together(motion_file, tmp_path):
+    """Within the intervals of the mean lies what they ask for of the errors that they were fitted on."""
+    from mocap.lifting.lift import Lifter
+
+    draw = sampler(motion_file)
+    drawn = draw.draw(128, torch.Generator().manual_seed(1))
+    reference = training.smoothed(drawn, draw.window, torch.device("cpu"))
+    sets = training._validation(read_motion([motion_file]), None)
+    shape = NetworkSettings(width=16, blocks=1)
+    parts = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        arrays = {name: value.float().numpy() for name, value in LiftNet(shape).state_dict().items()}
+        parts.append(Weights(shape, arrays, StdCalibration(), {"seed": str(seed)}))
+    weights = evaluation.averaged(parts, [0.4], sets, reference)
+    assert [(m.share, m.bits) for m in weights.members] == [(0.6, 8), (0.4, 8)]
+    assert weights.notes == {"seed": "0"}
+    for part, member in zip(parts, weights.members, strict=True):
+        eight = part.members[0].in_8_bits()
+        assert all(np.array_equal(member.arrays[name], a) for name, a in eight.arrays.items())
+    assert np.abs(weights.correlation - np.eye(48)).max() > 0.1
+    lifter = Lifter(weights)
+    for bones in (False, True):
+        found = []
+        for w in sets:
+            rays, confidence, lengths, truth = (
+                a[::3].numpy().astype(float) for a in (w.rays, w.confidence, w.bones, w.positions)
+            )
+            lifted = lifter.lift(rays, confidence, lengths if bones else None)
+            found.append(evaluation.coverage(lifted.positions, truth, lifted.std, lifted.half_95))
+        np.testing.assert_allclose(np.mean(found, 0), (0.683, 0.95), atol=0.005)
+    write_weights(weights, tmp_path / "mean.npz")
+    again = read_weights(tmp_path / "mean.npz")
+    assert again.calibration == weights.calibration
+    for one, other in zip(weights.members, again.members, strict=True):
+        assert one.share == pytest.approx(other.share)
+        assert one.bits == other.bits
+
+
 def test_a_damaged_checkpoint_is_one_message(motion_file, tmp_path):
     (tmp_path / "c.checkpoint.pt").write_bytes(b"no checkpoint" * 50)
     with pytest.raises(WeightsError, match="checkpoint does not fit"):
@@ -247,6 +286,29 @@ def test_bad_weights(tmp_path):
 
     with pytest.raises(WeightsError, match="do not fit"):
         Lifter(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("shares", [(1.0,), (0.0,), (-0.2,), (0.5, 0.5), (np.nan,)])
+def test_shares_that_leave_no_mean_are_refused(tmp_path, monkeypatch, shares):
+    weights = Weights(NetworkSettings(), {}, StdCalibration(), {})
+    others = tuple(Member(NetworkSettings(), {}, share) for share in shares)
+    with pytest.raises(SettingsError, match="each above 0"):
+        replace(weights, others=others)
+    with monkeypatch.context() as patched:  # a file that says so
+        patched.setattr(Weights, "__post_init__", lambda _: None)
+        write_weights(replace(weights, others=others), tmp_path / "shares.npz")
+    with pytest.raises(WeightsError, match="each above 0"):
+        read_weights(tmp_path / "shares.npz")
+
+
+@pytest.mark.parametrize("layout", ["mocap-liftnet-4", "mocap-liftnet-6"])
+def test_weights_of_another_format_are_refused(tmp_path, monkeypatch, layout):
+    weights = Weights(NetworkSettings(), {}, StdCalibration(), {})
+    with monkeypatch.context() as patched:
+        patched.setattr("mocap.lifting.weights.FORMAT", layout)
+        write_weights(weights, tmp_path / "old.npz")
+    with pytest.raises(WeightsError, match="another format"):
+        read_weights(tmp_path / "old.npz")
 
 
 @pytest.mark.parametrize(
