@@ -96,8 +96,9 @@ def settle(
             table, touched = limb_table(skeleton), np.zeros((P, part.shape[1]), bool)
             moved += int(give_back_limbs(centres, rays.d, rays.weight, tracks, *table, own, part, touched))
             for p in np.flatnonzero(touched.any(1)).tolist():
-                frames, again = touched[p], np.empty((int(touched[p].sum()), *poses.shape[2:]))
-                poses_from_views(centres, *rays.at(frames).of_person(part[:, frames], p), again)
+                frames = np.flatnonzero(touched[p])
+                again = np.empty((len(frames), *poses.shape[2:]))
+                poses_from_views(centres, *rays.at(frames).of_person(part.take(frames, 1), p), again)
                 poses[p, frames] = again
         _measure(lenses, keypoints, context, inner, poses, own, part, (score[:, block], runner_up[:, block]))
         observation[:, block] = part[:, inner]
@@ -139,9 +140,9 @@ class _Rays:
         d, weight = all_rays(keypoints, lenses, rows)
         return _Rays(d, weight)
 
-    def at(self, frames: Bools) -> _Rays:
-        """Those of some frames [T]."""
-        return _Rays(self.d[:, frames], self.weight[:, frames])
+    def at(self, frames: NDArray[np.intp]) -> _Rays:
+        """Those of some frames, in memory as all are: for another layout the kernels would be compiled again."""
+        return _Rays(self.d.take(frames, 1), self.weight.take(frames, 1))
 
     def of_person(self, observation: NDArray[np.int32], p: int) -> tuple[Array, Array]:
         """Rays [V, T, J, 3] and weight [V, T, J] of person p's observations, of [V, T, P, J]."""
