@@ -115,7 +115,8 @@ def shared_shelf(effort: Effort) -> Iterator[Row]:
                          frames=keypoints.frames, person_ids=np.arange(theirs.positions.shape[1]))  # fmt: skip
                 other = score(folder / "p.npz", truth)
                 speed = len(keypoints.frames) / theirs.seconds
-                peer, said = other["pcp_average"], f"peer: Pose2Sim {theirs.version}, {speed:.0f} frames/s of one core"
+                peer = other["pcp_average"]
+                said = f"peer: Pose2Sim {theirs.version}, {peer:.2f} at {speed:.0f} frames/s of one core"
             except MissingError as missing:
                 said += f"; {missing}"
             yield Row("people", case, "PCP", s["pcp_average"], "%", limit=100.0, peer=peer, note=f"{note}; {said}",
