@@ -97,6 +97,7 @@ class _Run:
         self.report: Report | None = None
 
     def state(self) -> dict[str, object]:
+        """All that the training goes on from, as torch writes it."""
         return {
             "net": self.net.state_dict(), "average": self.average.state_dict(),
             "optimiser": self.optimiser.state_dict(), "generator": self.generator.get_state(),
@@ -105,6 +106,7 @@ class _Run:
         }  # fmt: skip
 
     def restore(self, path: Path, device: torch.device) -> None:
+        """Go on from a checkpoint; WeightsError where it is damaged or of other network settings."""
         try:
             state = torch.load(path, map_location=device, weights_only=True)
             self.net.load_state_dict(state["net"])
@@ -122,6 +124,7 @@ class _Run:
             ) from error  # fmt: skip
 
     def update_average(self, decay: float) -> None:
+        """Move the running mean of the weights towards the present ones by the share ``1 - decay``."""
         # Early on the running mean must not remember the initialisation.
         decay = min(decay, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
